@@ -185,7 +185,7 @@ class Feedback(TypedDict):
 
 
 class FeedbackCounts(TypedDict):
-    """How many judgements of each kind there are."""
+    """How many entries there are of each verdict."""
 
     right: int
     wrong: int
@@ -194,7 +194,7 @@ class FeedbackCounts(TypedDict):
 
 @described
 class FeedbackPage(TypedDict):
-    """Judgements in the order of their coming; `next_after` is the `after` of the next page, null on the last."""
+    """Feedback in the order of its coming; `next_after` is the `after` of the next page, null on the last."""
 
     gallery: str
     feedback: list[Feedback]

@@ -70,7 +70,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     refuse_unprotected(settings)
     refuse_default_secrets(settings, os.environ)
     app = Flask("web")
-    app.url_map.merge_slashes = False  # `/v1/batches//results` leads nowhere, and is told so as problem+json
+    app.url_map.merge_slashes = False  # `/v1/batches//results` leads nowhere, and is answered so as problem+json
     app.config["MAX_CONTENT_LENGTH"] = settings.web.max_body_bytes
     app.config["MAX_FORM_MEMORY_SIZE"] = MAX_FORM_TEXT_BYTES
     app.config["MAX_FORM_PARTS"] = 2 * settings.web.max_files + SPARE_FORM_PARTS
@@ -129,7 +129,7 @@ def open_services(settings: Settings) -> Services:
 
 
 def written_folders(settings: Settings, objects: ObjectStore) -> dict[str, Path]:
-    """The folders whose disks /metrics tells of: that of the data, and where it is another one that of the objects."""
+    """The folders whose disks /metrics reports: that of the data, and where it is another one that of the objects."""
     folders = {"data": settings.data_dir}
     if isinstance(objects, LocalStore) and not objects.folder.is_relative_to(settings.data_dir):
         folders["objects"] = objects.folder

@@ -1,4 +1,4 @@
-"""Whether the process lives, whether the service works, its numbers, and its description."""
+"""Whether the process lives, whether the service works, its metrics, and its description."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ def ready() -> tuple[Response, int]:
 
 @blueprint.get("/metrics")
 @needs(Scope.READ)
-@operation("getMetrics", "Numbers for Prometheus.", {200: "text/plain"})
+@operation("getMetrics", "Metrics for Prometheus.", {200: "text/plain"})
 def metrics() -> Response:
-    """Numbers for Prometheus: this process's, and the ledger's as they are now."""
+    """Metrics for Prometheus: this process's, and the ledger's as they are now."""
     return Response(render_metrics(services().ledger, services().collectors), content_type=CONTENT_TYPE)
 
 

@@ -57,7 +57,7 @@ class PictureLink(TypedDict):
 
 
 def by_link(key: str, query: StoredQuery, picture_format: str | None = None) -> Response:
-    """A link to the stored picture itself. Raises ObjectNotFound; InvalidRequest where another rendering is asked for too."""
+    """A link to the stored picture itself. Raises ObjectNotFound; InvalidRequest where another rendering is requested too."""
     service = services()
     for name in ("width", "annotated"):
         if getattr(query, name, None):

@@ -47,7 +47,7 @@ class Services:
     ownership: Ownership
     renderings: threading.Semaphore  # one for each picture that is being decoded to be shown
     holds: threading.Semaphore  # one for each request that may keep its thread while it waits for a job
-    collectors: tuple[Collector, ...] = ()  # of /metrics, beside the ledger's
+    collectors: tuple[Collector, ...] = ()  # of /metrics, besides the ledger's
 
 
 def services() -> Services:

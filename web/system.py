@@ -19,7 +19,7 @@ blueprint = Blueprint("system", __name__)
 @needs(Scope.READ)
 @operation("getSystem", "Workers, networks, queues and jobs as they are now.", {200: System})
 def show() -> Response:
-    """What the page of the service shows; asked for twice, the difference of `finished` is the throughput."""
+    """What the page of the service shows; of two requests, the difference of `finished` is the throughput."""
     ledger = services().ledger
     stats = ledger.stats()
     workers: list[WorkerState] = [

@@ -24,7 +24,7 @@ PIECE_BYTES = 65536
 
 
 def refusal_of(error: BaseException) -> ServiceError | None:
-    """What a client is told of gunicorn's error; None: it is none of a request that can't be read."""
+    """What a client is answered of gunicorn's error; None: it is none of a request that can't be read."""
     if isinstance(error, http.LimitRequestLine):
         return RequestLineTooLong("The path with its query is too long for this server; send less in the query.")
     if isinstance(error, http.LimitRequestHeaders):

@@ -1,4 +1,4 @@
-"""An application that asks for keys, and keys for it."""
+"""An application that requires keys, and keys for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests of the front end ask of its answers: how a refusal looks, and that it left no job."""
+"""What tests of the front end check in its answers: how a refusal looks, and that it left no job."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 
 @contextlib.contextmanager
 def serving(settings: Settings, log: Path) -> Iterator[str]:
-    """The base URL of the web process as it really runs; it must end by itself when told to."""
+    """The base URL of the web process as it really runs; it must end by itself on a signal."""
     with socket.create_server(("127.0.0.1", 0)) as listener, log.open("wb") as out:
         port = listener.getsockname()[1]
         process = subprocess.Popen(

@@ -52,16 +52,16 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorded]:
 
 
 @pytest.fixture
-def asked(recorded: Recorded, client: FlaskClient) -> FlaskClient:
+def instrumented(recorded: Recorded, client: FlaskClient) -> FlaskClient:
     """A client of the instrumented application."""
     return client
 
 
 def test_a_request_is_one_span_below_its_callers_and_redis_is_below_it(
-    recorded: Recorded, asked: FlaskClient, drinks: str
+    recorded: Recorded, instrumented: FlaskClient, drinks: str
 ) -> None:
     recorded.exporter.clear()
-    assert asked.get(f"/v1/galleries/{drinks}", headers=HEADERS).status_code == 200
+    assert instrumented.get(f"/v1/galleries/{drinks}", headers=HEADERS).status_code == 200
     (request,) = recorded.of(SpanKind.SERVER)
     assert request.name == "GET /v1/galleries/<name>"
     assert request.parent is not None
@@ -76,26 +76,26 @@ def test_a_request_is_one_span_below_its_callers_and_redis_is_below_it(
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/", "/galleries", "/static/nothing", "/nowhere", "/metrics"])
-def test_what_nobody_traces_makes_no_span(recorded: Recorded, asked: FlaskClient, path: str) -> None:
-    asked.get(path, headers=HEADERS).close()
+def test_what_nobody_traces_makes_no_span(recorded: Recorded, instrumented: FlaskClient, path: str) -> None:
+    instrumented.get(path, headers=HEADERS).close()
     assert recorded.spans() == []
 
 
-def test_an_error_names_the_trace_of_its_span(recorded: Recorded, asked: FlaskClient) -> None:
-    report = asked.get("/v1/galleries/nothing").get_json()["trace_id"]
+def test_an_error_names_the_trace_of_its_span(recorded: Recorded, instrumented: FlaskClient) -> None:
+    report = instrumented.get("/v1/galleries/nothing").get_json()["trace_id"]
     (request,) = recorded.of(SpanKind.SERVER)
     assert report == f"{request.context.trace_id:032x}"
 
 
-def test_a_failed_publish_leaves_nothing_behind_in_the_thread(
-    recorded: Recorded, asked: FlaskClient, service: Services, drinks: str, monkeypatch: pytest.MonkeyPatch
+def test_a_failed_publish_leaves_nothing_in_the_thread(
+    recorded: Recorded, instrumented: FlaskClient, service: Services, drinks: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_: object, **__: object) -> None:
         raise OSError
 
     monkeypatch.setattr(service.queue._celery, "send_task", away)
     files = {"image": (io.BytesIO(picture(seed=1)), "a.png"), "gallery": drinks}
-    answer = asked.post("/v1/recognitions", data=files, headers=HEADERS)
+    answer = instrumented.post("/v1/recognitions", data=files, headers=HEADERS)
     assert answer.status_code == 202, answer.text
     (sent,) = recorded.of(SpanKind.PRODUCER)
     assert sent.status.description == "OSError"
@@ -111,10 +111,10 @@ def test_a_failed_publish_leaves_nothing_behind_in_the_thread(
         assert answer.get_json()["id"] not in str(about)
 
 
-def test_what_a_link_opens_is_in_no_span(recorded: Recorded, asked: FlaskClient, service: Services) -> None:
+def test_what_a_link_opens_is_in_no_span(recorded: Recorded, instrumented: FlaskClient, service: Services) -> None:
     token, _ = service.uploads.link(service.photos.keep(picture(seed=1)))
-    assert asked.get(f"/v1/links/{token}").status_code == 200
-    assert asked.get("/v1/recognitions?secret=abc").status_code == 400
+    assert instrumented.get(f"/v1/links/{token}").status_code == 200
+    assert instrumented.get("/v1/recognitions?secret=abc").status_code == 400
     link, listed = recorded.of(SpanKind.SERVER)
     assert (link.attributes or {})["url.path"] == "/v1/links/<token>"
     assert (listed.attributes or {})["url.query"] == ""

@@ -98,7 +98,7 @@ def test_the_last_threads_are_kept_for_short_answers(own_url: str, ledger: JobLe
         connection.request("GET", f"/v1/recognitions/{job_id}/events")
         assert connection.getresponse().status == 200
     started = time.monotonic()
-    _, stream = ask(own_url, "GET", f"/v1/recognitions/{job_id}/events")  # it tells what is, and ends
+    _, stream = ask(own_url, "GET", f"/v1/recognitions/{job_id}/events")  # it reports what is, and ends
     assert b"event: status\ndata:" in stream
     assert ask(own_url, "GET", f"/v1/recognitions/{job_id}", Prefer="wait=20")[0] == 200  # without the wait
     assert ask(own_url, "GET", "/healthz")[0] == 200
@@ -126,7 +126,7 @@ def test_the_log_is_json_and_names_what_failed(small: Settings, tmp_path: Path) 
 
 
 def test_urls_of_silent_hosts_hold_no_request_up(small: Settings, tmp_path: Path) -> None:
-    """Neither a host that takes connections and says nothing nor one behind a name that nobody resolves is asked here."""
+    """Neither a host that takes connections and says nothing nor one behind a name that nobody resolves is called here."""
     open_mind = replace(small, web=replace(small.web, allowed_hosts=("127.0.0.1",), threads=4))
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,

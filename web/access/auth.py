@@ -1,4 +1,4 @@
-"""Who asks, and whether they may: `Authorization: Bearer shitu_…`, or the page's cookie, against the scope beside the view.
+"""Who sends a request, and whether they may: `Authorization: Bearer shitu_…`, or the page's cookie, against the view's scope.
 
 Answers by RFC 6750: 401 with `WWW-Authenticate: Bearer` where no valid key is sent, 403 where its scope is too narrow.
 Where keys are off, Authorization is not looked at: it may be meant for a proxy.
@@ -26,25 +26,25 @@ if TYPE_CHECKING:
 
     from infra.keys.store import Key
 
-PEER = "shitu.peer"  # in the environ: the address of the connection, where REMOTE_ADDR was told by a proxy
+PEER = "shitu.peer"  # in the environ: the address of the connection, where REMOTE_ADDR is from a proxy
 COOKIE = "shitu_session"
 CHALLENGE = 'Bearer realm="shitu"'
 METRICS = "health.metrics"
 
 
 def register(app: Flask) -> None:
-    """Asks every request of `app` for its key, before anything else of it is looked at."""
+    """Checks the key of every request to `app`, before anything else of it is read."""
     app.before_request(check)
     app.after_request(_challenge)
 
 
 def key() -> Key | None:
-    """The key of the current request; None where none is asked for."""
+    """The key of the current request; None where none is required."""
     return cast("Key | None", g.get("key"))
 
 
 def owner() -> str:
-    """Whose the current request is: the id of its key, "" where none is asked for."""
+    """Whose the current request is: the id of its key, "" where none is required."""
     found = key()
     return "" if found is None else found.id
 
@@ -59,7 +59,7 @@ def check() -> Response | None:
     is_open = scope is None or (keys.open_metrics and request.endpoint == METRICS)
     local = is_loopback(peer()) and is_loopback(request.remote_addr or "")
     if keys.required is None and not is_open and not local:
-        raise KeysRequired(f"This service can be reached from other machines, and no keys are asked for. {REMEDY}")
+        raise KeysRequired(f"This service can be reached from other machines, and no keys are required. {REMEDY}")
     if not keys.required:
         own_pages.require()
         return None
@@ -102,16 +102,16 @@ def session_key() -> Key | None:
 
 
 def require_same_origin() -> None:
-    """Raises CrossSite if a browser does not say that one of this service's own pages asks.
+    """Raises CrossSite if a browser does not say that one of this service's own pages sent the request.
 
-    What a browser adds by itself proves nothing of who made it ask; SameSite keeps other sites out, but not the
+    What a browser adds by itself proves nothing of who made it send the request; SameSite keeps other sites out, but not the
     neighbours on other ports and sub-domains.
     """
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin", "")
     if site != "same-origin" and (site is not None or origin.partition("://")[2] != request.host):
         raise CrossSite(
-            "This can only be asked by a page of this service itself. Programs send `Authorization: Bearer shitu_…`; "
-            "behind a proxy, Host (or X-Forwarded-Host) must be what the browser asked for."
+            "Only a page of this service itself can send this. Programs send `Authorization: Bearer shitu_…`; "
+            "behind a proxy, Host (or X-Forwarded-Host) must be the host that the browser requested."
         )
 
 
@@ -122,7 +122,7 @@ def _for_people() -> bool:
 
 
 def _wanted() -> Scope | None:
-    """The scope that the current request asks for; None: none, as what does not exist and the page's own files."""
+    """The scope that the current request needs; None: none, as what does not exist and the page's own files."""
     if request.url_rule is None or request.method == "OPTIONS" or request.endpoint == "static":
         return None
     return scope_of(current_app.view_functions[request.url_rule.endpoint])
@@ -136,7 +136,7 @@ def _sent_key() -> Key:
     kind, _, token = request.headers.get("Authorization", "").strip().partition(" ")
     if kind.lower() != "bearer" or not token.strip():
         g.challenge = CHALLENGE
-        raise KeyMissing("This service asks for a key: send `Authorization: Bearer shitu_…`.")
+        raise KeyMissing("This service requires a key: send `Authorization: Bearer shitu_…`.")
     try:
         return services().keys.find(token.strip())
     except (KeyInvalid, KeyExpired):

@@ -1,6 +1,6 @@
 """Whose pages may use the API from a browser: the origins of `web.cors_origins`, none by default.
 
-A preflight is answered before a key is asked for, as browsers send none with it. Cookies are never let in from elsewhere
+A preflight is answered before a key is required, as browsers send none with it. Cookies are never let in from elsewhere
 (no Access-Control-Allow-Credentials): another site's page sends a key of its own.
 """
 

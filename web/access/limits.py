@@ -28,7 +28,7 @@ SAFE_METHODS = frozenset({"GET", "HEAD"})
 
 
 def register(app: Flask) -> None:
-    """Behind web.access.auth, which says whose a request is."""
+    """After web.access.auth, which says whose a request is."""
     app.before_request(take)
     app.after_request(_notify)
 

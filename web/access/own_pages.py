@@ -1,6 +1,6 @@
-"""Where no keys are asked for: by which names the service answers, and whose pages may change anything.
+"""Where no keys are required: by which names the service answers, and whose pages may change anything.
 
-Being on this machine is all that is asked for then. A browser is there, and so is every site that is open in it. Two
+Being on this machine is all that is required then. A browser is there, and so is every site that is open in it. Two
 doors are closed to those sites: a name of their own that leads here (DNS rebinding: to the browser their page is then
 one of this service, so that neither Origin nor Sec-Fetch-Site shows it; the Host does), and requests that need no
 answer (Origin shows them). An IP address in Host cannot be rebound, and `localhost` is this machine's own in every
@@ -33,14 +33,14 @@ def require() -> None:
     """Raises HostUnknown, CrossSite for a request that another site's page may have made."""
     if request.endpoint in PROBES:
         return
-    host = request.environ.get("HTTP_HOST")  # as a trusted proxy told it (web.access.proxy); None: HTTP/1.0, no browser
+    host = request.environ.get("HTTP_HOST")  # as a trusted proxy sent it (web.access.proxy); None: HTTP/1.0, no browser
     if host is not None and not _is_own(host, services().settings.web):
         raise HostUnknown(_unknown(host))
     if request.method not in SAFE_METHODS and _is_elsewhere():
         raise CrossSite(
-            "Another site's page asks for this: Origin is not the scheme, host and port that were asked. "
+            "Another site's page sent this request: Origin is not the scheme, host and port of this service. "
             "SHITU_WEB__CORS_ORIGINS would allow it; behind a proxy, SHITU_WEB__TRUSTED_PROXIES must name the proxy, "
-            "and Host (or X-Forwarded-Host) must be what the browser asked for, with its port."
+            "and Host (or X-Forwarded-Host) must be the host that the browser requested, with its port."
         )
 
 
@@ -56,16 +56,16 @@ def _is_own(host: str, settings: WebSettings) -> bool:
 
 
 def _is_elsewhere() -> bool:
-    """Whether a page asks that is neither this service's own nor one of `web.cors_origins`."""
+    """Whether the request is of a page that is neither this service's own nor one of `web.cors_origins`."""
     origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")
     if origin is not None and cors.is_allowed(origin):
         return False
     if site not in {None, "same-origin", "none"}:  # none: the person's own doing
         return True
-    return origin is not None and not _is_asked(origin)
+    return origin is not None and not _is_requested(origin)
 
 
-def _is_asked(origin: str) -> bool:
+def _is_requested(origin: str) -> bool:
     """Whether it is scheme, host and port of the request itself."""
     scheme, _, rest = origin.lower().partition("://")
     theirs, ours = _split(rest), _split(request.environ.get("HTTP_HOST", ""))
@@ -99,7 +99,7 @@ def _unknown(host: str) -> str:
         f"SHITU_WEB__HOSTS={parts[0]} " if parts is not None and re.search("[a-z]", parts[0]) else "SHITU_WEB__HOSTS "
     )
     return (
-        f"This service does not answer to the name {host[:253]!r}, since no keys are asked for: any site could have it lead "
-        f"here. Ask by an IP address or localhost, or set {named}if the name is the service's own; or ask for keys "
+        f"This service does not answer to the name {host[:253]!r}, since no keys are required: any site could have it lead "
+        f"here. Use an IP address or localhost, or set {named}if the name is the service's own; or require keys "
         "(SHITU_KEYS__REQUIRED=true)."
     )

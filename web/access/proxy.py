@@ -1,4 +1,4 @@
-"""The service behind a proxy, and below a path of its host: the outermost layer, which the rest need not know of.
+"""The service behind a proxy, and below a path of its host: the outermost layer, which the others need not know of.
 
 What a proxy says (`X-Forwarded-For`, `-Proto`, `-Host`, `-Prefix`) is believed only of the addresses in
 `web.trusted_proxies`, none by default, and otherwise removed: anybody can send it. Below `web.root_path` a proxy may take

@@ -1,6 +1,6 @@
-"""The scope that each view asks for stands next to it: `@needs(Scope.MANAGE)`, between its route and its `@operation(...)`.
+"""The scope that each view needs stands next to it: `@needs(Scope.MANAGE)`, between its route and its `@operation(...)`.
 
-A view without one asks for the widest, so that a forgotten line lets nobody in; a test names it.
+A view without one needs the widest, so that a forgotten line lets nobody in; a test names it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ View = TypeVar("View", bound="Callable[..., Any]")
 
 
 def needs(scope: Scope) -> Callable[[View], View]:
-    """Says which scope the view below asks for."""
+    """Says which scope the view below needs."""
 
     def mark(view: View) -> View:
         view.scope = scope  # type: ignore[attr-defined]  # a function takes any attribute
@@ -26,17 +26,17 @@ def needs(scope: Scope) -> Callable[[View], View]:
 
 
 def open_to_all(view: View) -> View:
-    """Says that the view below asks for no key: probes, the description, and what signs in."""
+    """Says that the view below needs no key: probes, the description, and what signs in."""
     view.scope = None  # type: ignore[attr-defined]  # as above
     return view
 
 
 def is_declared(view: object) -> bool:
-    """Whether it was said what the view asks for."""
+    """Whether it was said what the view needs."""
     return hasattr(view, "scope")
 
 
 def scope_of(view: object) -> Scope | None:
-    """What the view asks for; None: nothing."""
+    """What the view needs; None: nothing."""
     found = getattr(view, "scope", Scope.ADMIN)
     return None if found is None else Scope(found)

@@ -28,7 +28,7 @@ class DeletedGallery(TypedDict):
 
     name: str
     generation: str
-    """Tells deleted galleries of one name apart."""
+    """Distinguishes deleted galleries of one name."""
     version: int
     item_count: int
     embedder_digest: str | None

@@ -16,9 +16,12 @@ from infra.errors.galleries import ErasureNotFound, GalleryBusy, GalleryCorrupt
 from infra.errors.requests import InvalidRequest
 from web.access.scopes import needs
 from web.jobs import jobs
-from web.openapi.operations import JOB, operation
+from web.openapi.operations import JOB, Errors, operation
 from web.requests.parsing import parse
 from web.services import services
+
+ERASE_JOB = "Erase the job with its photo, its answer, its feedback and the messages about it."
+ERASE_JOB_ERRORS: Errors = (*JOB, InvalidRequest, GalleryBusy, GalleryCorrupt)
 
 blueprint = Blueprint("erasures", __name__, url_prefix="/v1")
 
@@ -91,7 +94,7 @@ class EraseLabelQuery(EraseQuery):
 
 
 def wanted() -> bool:
-    """Whether the current request asks for erasure. Raises InvalidRequest."""
+    """Whether the current request is for erasure. Raises InvalidRequest."""
     given = request.args.get("erase")
     return parse(EraseQuery, {} if given is None else {"erase": given}).erase
 
@@ -130,28 +133,45 @@ def receipt(one: infra.erasure.records.Erasure) -> Response:
     return jsonify(report)
 
 
-def _job_route(kind: JobKind) -> None:
-    """The deletion of a job of this kind: only for good, for without that its record goes by itself in time."""
-
-    @blueprint.delete(f"{kind.path.removeprefix('/v1')}/<job_id>", endpoint=f"erase_{kind.value}")
-    @needs(Scope.MANAGE)
-    @operation(
-        f"erase{kind.value.capitalize()}",
-        "Erase the job with its photo, its answer, its feedback and the messages about it.",
-        {200: Erasure},
-        (*JOB, InvalidRequest, GalleryBusy, GalleryCorrupt),
-        query=EraseJobQuery,
-    )
-    def erase(job_id: str) -> Response:
-        job = jobs.find(kind, job_id)
-        if not wanted():
-            detail = "a job goes by itself when its retention ends; to erase it now, say ?erase=true"
-            raise InvalidRequest(detail, errors=[{"pointer": "/erase", "detail": detail}])
-        return receipt(eraser().erase_job(job.id))
+def erase_job(kind: JobKind, job_id: str) -> Response:
+    """Erases a job of this kind for good, for without that its record goes by itself in time. Raises InvalidRequest."""
+    job = jobs.find(kind, job_id)
+    if not wanted():
+        detail = "a job goes by itself when its retention ends; to erase it now, say ?erase=true"
+        raise InvalidRequest(detail, errors=[{"pointer": "/erase", "detail": detail}])
+    return receipt(eraser().erase_job(job.id))
 
 
-for _kind in (JobKind.RECOGNITION, JobKind.DETECTION, JobKind.EMBEDDING, JobKind.CLASSIFICATION):
-    _job_route(_kind)
+@blueprint.delete("/recognitions/<job_id>")
+@needs(Scope.MANAGE)
+@operation("eraseRecognition", ERASE_JOB, {200: Erasure}, ERASE_JOB_ERRORS, query=EraseJobQuery)
+def erase_recognition(job_id: str) -> Response:
+    """Erases the job for good."""
+    return erase_job(JobKind.RECOGNITION, job_id)
+
+
+@blueprint.delete("/detections/<job_id>")
+@needs(Scope.MANAGE)
+@operation("eraseDetection", ERASE_JOB, {200: Erasure}, ERASE_JOB_ERRORS, query=EraseJobQuery)
+def erase_detection(job_id: str) -> Response:
+    """Erases the job for good."""
+    return erase_job(JobKind.DETECTION, job_id)
+
+
+@blueprint.delete("/embeddings/<job_id>")
+@needs(Scope.MANAGE)
+@operation("eraseEmbedding", ERASE_JOB, {200: Erasure}, ERASE_JOB_ERRORS, query=EraseJobQuery)
+def erase_embedding(job_id: str) -> Response:
+    """Erases the job for good."""
+    return erase_job(JobKind.EMBEDDING, job_id)
+
+
+@blueprint.delete("/classifications/<job_id>")
+@needs(Scope.MANAGE)
+@operation("eraseClassification", ERASE_JOB, {200: Erasure}, ERASE_JOB_ERRORS, query=EraseJobQuery)
+def erase_classification(job_id: str) -> Response:
+    """Erases the job for good."""
+    return erase_job(JobKind.CLASSIFICATION, job_id)
 
 
 @blueprint.get("/erasures/<erasure_id>")

@@ -98,6 +98,6 @@ class _Sink(io.RawIOBase):
         return len(piece)
 
     def taken(self) -> bytes:
-        """All that was written since it was asked last."""
+        """All that was written since the last call."""
         pieces, self._held = b"".join(self._held), []
         return pieces

@@ -51,7 +51,7 @@ blueprint = Blueprint("feedback", __name__)
     headers=("Idempotency-Key",),
 )  # fmt: skip
 def create(job_id: str) -> tuple[Response, int]:
-    """Keeps the judgement and the photo with the gallery."""
+    """Keeps the feedback and the photo with the gallery."""
     sent = sent_json(FeedbackRequest)
     label = None if sent.label is None else label_at(sent.label, "/label")
     photo = photo_of(job_id)
@@ -106,7 +106,7 @@ def of_job(job_id: str) -> Response:
     query=FeedbackQuery,
 )
 def of_gallery(name: str) -> Response:
-    """A page of judgements, or with `format` all that they teach."""
+    """A page of feedback, or with `format` a list of all its labelled boxes."""
     sent = request.args.to_dict()
     query = parse(FeedbackQuery, sent)
     if query.format is None:
@@ -122,20 +122,20 @@ def of_gallery(name: str) -> Response:
     _refuse([one for one in ("verdict", "limit", "after") if one in sent], "does not go with format: a list is whole")
     if query.format == "coco" and query.holdout is not None:
         _refuse(["holdout"], "goes with format=train and format=eval")
-    judged = book().latest(name)
+    latest = book().latest(name)
     if query.format == "coco":
-        return Response(json.dumps(coco_of(judged), ensure_ascii=False), content_type="application/json")
+        return Response(json.dumps(coco_of(latest), ensure_ascii=False), content_type="application/json")
     if query.holdout:
-        kept = held_out(judged)
-        judged = [one for one in judged if (one.image_key in kept) == (query.format == "eval")]
-    return Response("".join(list_of(judged)), content_type=f"{LIST}; charset=utf-8")
+        kept = held_out(latest)
+        latest = [one for one in latest if (one.image_key in kept) == (query.format == "eval")]
+    return Response("".join(list_of(latest)), content_type=f"{LIST}; charset=utf-8")
 
 
 @blueprint.get("/v1/galleries/<name>/feedback/<feedback_id>/image")
 @needs(Scope.READ)
 @operation(
     "getFeedbackImage",
-    "The photo that was judged, or a smaller one of it.",
+    "The photo that the feedback is about, or a smaller one of it.",
     {200: ANY_IMAGE, 304: None},
     (*GALLERY, *RENDERING, FeedbackNotFound),
     query=PictureQuery,
@@ -148,12 +148,12 @@ def image(name: str, feedback_id: str) -> Response:
 
 
 def book() -> GalleryFeedback:
-    """The judgements of this application's galleries."""
+    """The feedback of this application's galleries."""
     return GalleryFeedback(services().objects, services().galleries)
 
 
 def describe(one: Feedback) -> answers.Feedback:
-    """A judgement as JSON."""
+    """An entry of feedback as JSON."""
     return {
         "id": one.id,
         "job_id": one.job_id,
@@ -193,7 +193,7 @@ def _require_sense(sent: FeedbackRequest, label: str | None, answer: str | None)
 
 
 def _gallery_of(job: Job, found: dict[str, Any] | None) -> str:
-    """The gallery whose answer is judged: of several, the one that the nearest item is in, else the first."""
+    """The gallery whose answer the feedback is about: of several, the one that the nearest item is in, else the first."""
     names = jobs.galleries_of(job)
     nearest = (found or {}).get("matches") or [{}]
     return str(nearest[0].get("gallery") or names[0])

@@ -1,4 +1,4 @@
-"""Finds items and labels of a gallery quickly: a page of thumbnails asks for many, as does who types a label, and a gallery's items are one long file.
+"""Finds items and labels of a gallery quickly: a page of thumbnails needs many, as does a label's completion, and a gallery's items are one long file.
 
 A version's items never change, so what was read once is kept, for the few galleries that were used last.
 """

@@ -16,8 +16,8 @@ from infra.galleries.similar import Similar, similar_items
 from web.access.scopes import needs
 from web.galleries.embedders import require_embedders
 from web.jobs import jobs
-from web.jobs.recognitions import ONE_IMAGE
 from web.openapi.operations import GALLERY, UPLOAD, Form, operation
+from web.requests.members import ONE_IMAGE
 from web.requests.photo_schemas import ItemSearchFields, ItemSearchRequest
 from web.requests.terms import read_terms
 from web.requests.uploads import read_photo

@@ -98,12 +98,12 @@ def add_items(name: str) -> Response:
             item["image_key"] = service.objects.put_image(upload.data)
             item["sha256"] = hashlib.sha256(upload.data).hexdigest()
         items.append(item)
-    asked: dict[str, Any] = {"gallery": name, "items": items, "crop": sent.crop}
+    requested: dict[str, Any] = {"gallery": name, "items": items, "crop": sent.crop}
     if sent.skip_near_duplicates:
-        asked["skip_near_duplicates"] = True
+        requested["skip_near_duplicates"] = True
     if not sent.activate:
-        asked["activate"] = False
-    job = jobs.create(JobKind.ENROLLMENT, asked, sent.webhook_url, terms=terms)
+        requested["activate"] = False
+    job = jobs.create(JobKind.ENROLLMENT, requested, sent.webhook_url, terms=terms)
     audit.accepted(name, job.id, len(items))
     return jobs.accept(job)
 

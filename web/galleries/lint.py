@@ -1,7 +1,7 @@
-"""What a gallery has in it that is better mended, by pages; each finding with the request that mends it.
+"""The problems of a gallery, by pages; each finding with the request that fixes it.
 
-A version that nobody asked about before is looked through by a worker: the question makes the job, and whoever asks next
-meanwhile gets the same one, for its id follows from the version.
+A worker checks a version at its first request: that one makes the job, and those that follow meanwhile get the same job,
+for its id follows from the version.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.jobs import JobKind
 from contracts.keys import Scope
-from contracts.lint import KINDS, LEVELS, Kind, Level, Lint, LintJob
+from contracts.lint import KINDS, LEVELS, Kind, Level, Lint
 from infra.errors.galleries import VersionNotFound
 from infra.errors.jobs import JobExpired, JobNotFound, JobWithoutAnswer
 from infra.errors.requests import InvalidCursor, InvalidRequest
@@ -27,7 +27,6 @@ from infra.jobs.terms import USUAL
 from web.access.scopes import needs
 from web.galleries.items import read_cursor
 from web.jobs import jobs
-from web.jobs.routes import JobRoutes
 from web.openapi.operations import GALLERY, operation
 from web.requests.parsing import parse
 from web.requests.waiting import held, preferred_s
@@ -38,10 +37,7 @@ if TYPE_CHECKING:
     from infra.galleries.store import GalleryManifest
     from infra.jobs.records import Job
 
-KIND = JobKind.LINT
-
 blueprint = Blueprint("lint", __name__, url_prefix="/v1/galleries")
-lints = Blueprint("lints", __name__, url_prefix=KIND.path)
 
 
 class LintQuery(BaseModel):
@@ -56,7 +52,7 @@ class LintQuery(BaseModel):
     version: int | None = Field(None, ge=1, description="A version other than the current one.")
     objects: bool = Field(
         False,
-        description="true: pictures with several objects too, by the detector, which takes a look at each of them.",
+        description="true: pictures with several objects too, by the detector, which runs on each of them.",
     )
 
 
@@ -64,7 +60,7 @@ class LintQuery(BaseModel):
 @needs(Scope.READ)
 @operation(
     "lintGallery",
-    "What is better mended: wrong labels, duplicates, outliers, confusions; each with the request that mends it.",
+    "The problems of a gallery: wrong labels, duplicates, outliers, confusions; each with the request that fixes it.",
     {200: Lint, 202: Lint, 304: None},
     (*GALLERY, VersionNotFound, JobWithoutAnswer, InvalidRequest, InvalidCursor),
     query=LintQuery,
@@ -110,50 +106,37 @@ def lint(name: str) -> Response:
     return jobs.report(response, finished=True, waited=waited)
 
 
-routes = JobRoutes(
-    lints,
-    KIND,
-    LintJob,
-    Scope.MANAGE,
-    "the job",
-    {
-        "get": "How far a version is checked.",
-        "cancel": "Give it up; the next question begins again.",
-        "replay": "Check a version again where that failed; the question itself does so, too.",
-        "webhook": "Refused: the question names no address. Its events go to registered endpoints, whose messages have replays.",
-    },
-)
-routes.add_job()
-routes.add_replays()
-
-
 def job_of(manifest: GalleryManifest, *, objects: bool = False) -> Job:
-    """The job that looks this version through (`objects`: its pictures, too): the open one, a failed one tried again, or a new one."""
+    """The job that checks this version (`objects`: its pictures, too): the open one, a failed one tried again, or a new one."""
     ledger = services().ledger
     for turn in count():
         job_id = _job_id(manifest, turn, objects)
         try:
             job = ledger.get(job_id)
         except JobNotFound:
-            asked = {"gallery": manifest.name, "version": manifest.version, **({"objects": True} if objects else {})}
-            job = jobs.create(KIND, asked, terms=USUAL, job_id=job_id)
+            requested = {
+                "gallery": manifest.name,
+                "version": manifest.version,
+                **({"objects": True} if objects else {}),
+            }
+            job = jobs.create(JobKind.LINT, requested, terms=USUAL, job_id=job_id)
             jobs.publish(job)
         except JobExpired:
             continue
         if job.status == "failed":
             job = ledger.replay(job_id)
             jobs.publish(job)
-        if not job.finished:  # else it was given up, or what it found has gone
+        if not job.finished:  # else it was cancelled, or its findings are gone
             return job
     raise AssertionError("there is always a next one")
 
 
 def _job_id(manifest: GalleryManifest, turn: int, objects: bool) -> str:
-    """The same for all who ask about this version; another one at each `turn`."""
+    """The same for all requests of this version; another one at each `turn`."""
     number = int(
         hashlib.sha256(f"{manifest_hash(manifest)} {turn}{' objects' if objects else ''}".encode()).hexdigest(), 16
     )
-    return f"{KIND.prefix}_{number & 7}" + "".join(ALPHABET[number >> shift & 31] for shift in range(3, 128, 5))
+    return f"{JobKind.LINT.prefix}_{number & 7}" + "".join(ALPHABET[number >> shift & 31] for shift in range(3, 128, 5))
 
 
 def _skipped(
@@ -170,10 +153,10 @@ def _skipped(
 
 
 def _unfinished(manifest: GalleryManifest, job: Job, objects: bool) -> Response:
-    """How far the search is. Raises JobWithoutAnswer if it has failed."""
+    """How far the check is. Raises JobWithoutAnswer if it has failed."""
     if job.status == "failed":
         why = "" if job.error is None else job.error["message"]
-        raise JobWithoutAnswer(f"The gallery could not be looked through: {why} Ask again to try again.")
+        raise JobWithoutAnswer(f"The gallery could not be checked: {why} Send the request again to try again.")
     report: Lint = {
         "gallery": manifest.name,
         "version": manifest.version,

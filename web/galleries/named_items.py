@@ -74,13 +74,13 @@ def enroll_items(name: str, data: object) -> Response:
         items.append(made)
     if len(errors) == count:
         raise none_usable(errors)
-    asked: dict[str, Any] = {"gallery": name, "items": items, "crop": sent.crop}
+    requested: dict[str, Any] = {"gallery": name, "items": items, "crop": sent.crop}
     if sent.skip_near_duplicates:
-        asked["skip_near_duplicates"] = True
+        requested["skip_near_duplicates"] = True
     if not sent.activate:
-        asked["activate"] = False
+        requested["activate"] = False
     webhook_url = sent.webhook.url if sent.webhook else None
-    job = jobs.create(JobKind.ENROLLMENT, asked, webhook_url, pack_sources(sources), terms=terms)
+    job = jobs.create(JobKind.ENROLLMENT, requested, webhook_url, pack_sources(sources), terms=terms)
     audit.accepted(name, job.id, count)
     return jobs.accept(job)
 
@@ -121,7 +121,7 @@ def _image(image: dict[str, Any], pointer: str) -> Upload | Link | None:
 
 
 def _kept(upload: Upload, label: str, place: int, errors: list[dict[str, str]]) -> RequestedItem:
-    """A picture that is here, stored; one that is refused is told in `errors`, and in its place in the job."""
+    """A picture that is here, stored; one that is refused is reported in `errors`, and in its place in the job."""
     service = services()
     header = read_header(upload.data, service.settings.images)
     made: RequestedItem = {"name": upload.name, "label": label}

@@ -61,7 +61,7 @@ def undo(name: str) -> Response:
     headers=("Idempotency-Key",),
 )
 def restore_items(name: str, version: int) -> Response:
-    """A new version with them, beside all that came since."""
+    """A new version with them, next to all that came since."""
     sent = sent_json(RestoreItemsRequest)
     if (sent.item_ids is None) == (sent.label is None):
         detail = "give exactly one of 'item_ids' and 'label'"

@@ -89,7 +89,7 @@ class ResultsQuery(BaseModel):
     headers=("Prefer", "Cancel-After"),
 )
 def create() -> Response:
-    """Keeps all photos, then promises all jobs in one transaction; a photo that cannot be used holds up no other."""
+    """Keeps all photos, then promises all jobs in one transaction; a photo that cannot be used does not stop the others."""
     service = services()
     sent = read_batch(service.settings)
     terms = read_terms(sent.metadata, sent.priority)
@@ -116,14 +116,14 @@ def create() -> Response:
         report = snapshot.of_new(JobKind.RECOGNITION, terms.priority, behind=behind)
         each.append(replace(terms, batch=batch_id, eta_s=None if one.source_url else report["eta_s"]))
         behind += one.request is not None
-    asked = {
+    requested = {
         "gallery": sent.gallery,
         "options": sent.options,
         "metadata": sent.metadata,
         "priority": sent.priority,
         **({"filter": list(sent.filter)} if sent.filter else {}),
     }
-    batch = service.ledger.batches.create(batch_id, JobKind.RECOGNITION, asked, planned, sent.webhook_url, each)
+    batch = service.ledger.batches.create(batch_id, JobKind.RECOGNITION, requested, planned, sent.webhook_url, each)
     return accepted(batch, always_202=False, to_fetch={at for at, one in enumerate(planned) if one.source_url})
 
 

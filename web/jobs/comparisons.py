@@ -1,4 +1,4 @@
-"""Asks an old photo again, of another gallery or version, and compares: `POST /v1/recognitions/{job_id}/compare`."""
+"""Searches an old photo again, in another gallery or version, and compares: `POST /v1/recognitions/{job_id}/compare`."""
 
 from __future__ import annotations
 
@@ -56,20 +56,20 @@ def compare(job_id: str) -> Response:
     if not service.objects.exists(image["key"]):
         raise ObjectNotFound("The photo of the old job is gone.")
     compared: Compared = {"job": old.id, "galleries": galleries_of(result), "parts": standings_of(result)}
-    asked: dict[str, Any] = {
+    requested: dict[str, Any] = {
         "gallery": names[0],
         "image": image,
         "options": old.request.get("options", {}),
         "compared": compared,
     }
     if len(names) > 1:
-        asked["galleries"] = names
+        requested["galleries"] = names
     if filters:
-        asked["filter"] = filters
+        requested["filter"] = filters
     if sent.version is not None:
-        asked["version"] = sent.version
+        requested["version"] = sent.version
     url = sent.webhook.url if sent.webhook else None
     try:
-        return jobs.accept(jobs.create(JobKind.RECOGNITION, asked, url))
+        return jobs.accept(jobs.create(JobKind.RECOGNITION, requested, url))
     except UploadTooSlow:  # of this photo: it is on its way out with the old job
         raise JobExpired(f"The job {job_id} has just expired, and its photo with it.") from None

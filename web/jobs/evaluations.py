@@ -11,18 +11,19 @@ from contracts.jobs import JobKind, Priority
 from contracts.keys import Scope
 from contracts.versions import EvaluationJob, EvaluationPage
 from infra.errors.galleries import VersionNotFound
+from infra.errors.jobs import JobFinished
+from infra.errors.requests import InvalidCursor
+from infra.errors.webhooks import DeliveryNotFound
 from web.access.scopes import needs
 from web.jobs import jobs
-from web.jobs.routes import JobRoutes
-from web.openapi.operations import BODY, GALLERY, WEBHOOK, operation
+from web.jobs.lists import JobsQuery, page
+from web.openapi.operations import BODY, GALLERY, JOB, WEBHOOK, operation
 from web.requests.json_body import sent_json
 from web.requests.members import PRIORITY, JobMetadata, Strict, Webhook
 from web.requests.terms import read_terms
 from web.services import services
 
-KIND = JobKind.EVALUATION
-
-blueprint = Blueprint("evaluations", __name__, url_prefix=KIND.path)
+blueprint = Blueprint("evaluations", __name__, url_prefix=JobKind.EVALUATION.path)
 of_version = Blueprint("version_evaluations", __name__, url_prefix="/v1/galleries")
 
 
@@ -50,22 +51,86 @@ def create(name: str, version: int) -> Response:
     """The comparison reads the whole gallery, so that a worker does it."""
     service = services()
     sent = sent_json(EvaluationRequest, optional=True, urls_by=service.settings)
-    asked: dict[str, Any] = {"gallery": name, "version": service.galleries.manifest(name, version).version}
+    requested: dict[str, Any] = {"gallery": name, "version": service.galleries.manifest(name, version).version}
     if sent.against is not None:
-        asked["against"] = service.galleries.manifest(name, sent.against).version
+        requested["against"] = service.galleries.manifest(name, sent.against).version
     terms = read_terms(sent.metadata, sent.priority)
     url = sent.webhook.url if sent.webhook else None
-    return jobs.accept(jobs.create(KIND, asked, url, terms=terms))
+    return jobs.accept(jobs.create(JobKind.EVALUATION, requested, url, terms=terms))
 
 
-routes = JobRoutes(
-    blueprint,
-    KIND,
-    EvaluationJob,
-    Scope.MANAGE,
-    "an evaluation",
-    {"get": "How far an evaluation is, and its result.", "replay": "Try an evaluation that failed again."},
+@blueprint.get("")
+@needs(Scope.READ)
+@operation(
+    "listEvaluations",
+    "Evaluations, the newest first.",
+    {200: EvaluationPage},
+    (InvalidCursor,),
+    query=JobsQuery,
 )
-routes.add_list(EvaluationPage)
-routes.add_job()
-routes.add_replays()
+def index() -> Response:
+    """A page of them."""
+    return page(JobKind.EVALUATION, "evaluations")
+
+
+@blueprint.get("/<job_id>")
+@needs(Scope.READ)
+@operation(
+    "getEvaluation",
+    "How far an evaluation is, and its result.",
+    {200: EvaluationJob, 304: None},
+    JOB,
+    headers=("Prefer", "If-None-Match"),
+)
+def show(job_id: str) -> Response:
+    """The job as it is."""
+    return jobs.show(JobKind.EVALUATION, job_id)
+
+
+@blueprint.post("/<job_id>/cancel")
+@needs(Scope.MANAGE)
+@operation("cancelEvaluation", "Give an evaluation up.", {200: EvaluationJob}, (*JOB, JobFinished))
+def cancel(job_id: str) -> Response:
+    """Gives the job up."""
+    return jobs.cancel(JobKind.EVALUATION, job_id)
+
+
+@blueprint.get("/<job_id>/events")
+@needs(Scope.READ)
+@operation(
+    "followEvaluation",
+    "The changes of an evaluation as they happen.",
+    {200: "text/event-stream", 204: None},
+    (*JOB, InvalidCursor),
+    headers=("Last-Event-ID",),
+)
+def events(job_id: str) -> Response:
+    """The job's changes as server-sent events."""
+    return jobs.follow(JobKind.EVALUATION, job_id)
+
+
+@blueprint.post("/<job_id>/replay")
+@needs(Scope.MANAGE)
+@operation(
+    "replayEvaluation",
+    "Try an evaluation that failed again.",
+    {202: EvaluationJob, 200: EvaluationJob},
+    (*JOB, JobFinished),
+    headers=("Prefer",),
+)
+def replay(job_id: str) -> Response:
+    """Tries a failed job again."""
+    return jobs.replay(JobKind.EVALUATION, job_id)
+
+
+@blueprint.post("/<job_id>/webhook/replay")
+@needs(Scope.MANAGE)
+@operation(
+    "replayEvaluationWebhook",
+    "Send the webhook of an evaluation that ended again.",
+    {202: EvaluationJob},
+    (*JOB, DeliveryNotFound),
+)
+def replay_webhook(job_id: str) -> Response:
+    """Sends the job's webhook again."""
+    return jobs.replay_webhook(JobKind.EVALUATION, job_id)

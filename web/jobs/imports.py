@@ -13,14 +13,15 @@ from contracts.jobs import JobKind
 from contracts.keys import Scope
 from contracts.names import without_surrogates
 from infra.errors.galleries import GalleryNotFound, ImportForbidden, InvalidGalleryName
-from infra.errors.jobs import ResultNotReady
-from infra.errors.requests import InvalidRequest, UploadTooSlow
+from infra.errors.jobs import JobFinished, ResultNotReady
+from infra.errors.requests import InvalidCursor, InvalidRequest, UploadTooSlow
+from infra.errors.webhooks import DeliveryNotFound
 from infra.galleries.staging import Stage
 from infra.jobs.terms import Terms
 from infra.runtime import audit
 from web.access.scopes import needs
 from web.jobs import jobs
-from web.jobs.routes import JobRoutes
+from web.jobs.lists import JobsQuery, page
 from web.openapi.operations import BODY, JOB, WEBHOOK, Form, operation
 from web.requests import idempotency
 from web.requests.import_uploads import ImportFields, ImportRequest, keep, read_import
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
     from infra.galleries.staging import Line
 
-KIND = JobKind.IMPORT
 NDJSON = "application/x-ndjson"
 MANY_FILES = {
     "files": {
@@ -45,7 +45,7 @@ MANY_FILES = {
     }
 }
 
-blueprint = Blueprint("imports", __name__, url_prefix=KIND.path)
+blueprint = Blueprint("imports", __name__, url_prefix=JobKind.IMPORT.path)
 of_gallery = Blueprint("gallery_imports", __name__, url_prefix="/v1/galleries")
 
 
@@ -80,13 +80,13 @@ def create(name: str) -> Response:
     service.galleries.manifest(name)
     if sent.source is not None:
         require_allowed(sent.source, service.settings.galleries.import_roots)
-    job_id = idempotency.new_id_of(KIND.prefix)
+    job_id = idempotency.new_id_of(JobKind.IMPORT.prefix)
     files = keep(Stage(service.objects, job_id), sent)
-    asked = {
+    requested = {
         "gallery": name, "files": files, "source": sent.source, "list": sent.list, "delimiter": sent.delimiter,
         "crop": sent.crop, "activate": sent.activate,
     }  # fmt: skip
-    job = jobs.create(KIND, asked, sent.webhook_url, terms=terms, job_id=job_id)
+    job = jobs.create(JobKind.IMPORT, requested, sent.webhook_url, terms=terms, job_id=job_id)
     audit.accepted(name, job.id, len(files))
     return jobs.accept(job)
 
@@ -103,22 +103,75 @@ def require_allowed(source: str, roots: tuple[str, ...]) -> None:
         )
 
 
-routes = JobRoutes(
-    blueprint,
-    KIND,
-    ImportJob,
-    Scope.MANAGE,
-    "an import",
-    {
-        "get": "How far an import is, and its result.",
-        "cancel": "Give an import up: no version is made.",
-        "replay": "Go on with an import that failed; what was done is not done again.",
-        "follow": "The changes of an import as they happen, its progress too.",
-    },
+@blueprint.get("")
+@needs(Scope.READ)
+@operation("listImports", "Imports, the newest first.", {200: ImportPage}, (InvalidCursor,), query=JobsQuery)
+def index() -> Response:
+    """A page of them."""
+    return page(JobKind.IMPORT, "imports")
+
+
+@blueprint.get("/<job_id>")
+@needs(Scope.READ)
+@operation(
+    "getImport",
+    "How far an import is, and its result.",
+    {200: ImportJob, 304: None},
+    JOB,
+    headers=("Prefer", "If-None-Match"),
 )
-routes.add_list(ImportPage)
-routes.add_job()
-routes.add_replays()
+def show(job_id: str) -> Response:
+    """The job as it is."""
+    return jobs.show(JobKind.IMPORT, job_id)
+
+
+@blueprint.post("/<job_id>/cancel")
+@needs(Scope.MANAGE)
+@operation("cancelImport", "Give an import up: no version is made.", {200: ImportJob}, (*JOB, JobFinished))
+def cancel(job_id: str) -> Response:
+    """Gives the job up."""
+    return jobs.cancel(JobKind.IMPORT, job_id)
+
+
+@blueprint.get("/<job_id>/events")
+@needs(Scope.READ)
+@operation(
+    "followImport",
+    "The changes of an import as they happen, its progress too.",
+    {200: "text/event-stream", 204: None},
+    (*JOB, InvalidCursor),
+    headers=("Last-Event-ID",),
+)
+def events(job_id: str) -> Response:
+    """The job's changes as server-sent events."""
+    return jobs.follow(JobKind.IMPORT, job_id)
+
+
+@blueprint.post("/<job_id>/replay")
+@needs(Scope.MANAGE)
+@operation(
+    "replayImport",
+    "Resume an import that failed; what was done is not done again.",
+    {202: ImportJob, 200: ImportJob},
+    (*JOB, JobFinished),
+    headers=("Prefer",),
+)
+def replay(job_id: str) -> Response:
+    """Tries a failed job again."""
+    return jobs.replay(JobKind.IMPORT, job_id)
+
+
+@blueprint.post("/<job_id>/webhook/replay")
+@needs(Scope.MANAGE)
+@operation(
+    "replayImportWebhook",
+    "Send the webhook of an import that ended again.",
+    {202: ImportJob},
+    (*JOB, DeliveryNotFound),
+)
+def replay_webhook(job_id: str) -> Response:
+    """Sends the job's webhook again."""
+    return jobs.replay_webhook(JobKind.IMPORT, job_id)
 
 
 @blueprint.get("/<job_id>/report")
@@ -133,7 +186,7 @@ routes.add_replays()
 def report(job_id: str) -> Response:
     """A page of the report, or all of it as lines."""
     query = parse(ReportQuery, request.args.to_dict())
-    job = jobs.find(KIND, job_id)
+    job = jobs.find(JobKind.IMPORT, job_id)
     jobs.result_of(job, "to report of")
     lines = Stage(services().objects, job_id).report() or []
     fitting = [line for line in lines if query.status in (None, line["status"])]

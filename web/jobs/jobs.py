@@ -252,9 +252,9 @@ def answer(job: Job, status: int, waited: float | None = None) -> Response:
 
 
 def report(response: Response, *, finished: bool, waited: float | None, eta_s: float | None = None) -> Response:
-    """`response` with the headers about waiting: `waited` seconds were granted, None: the client did not ask.
+    """`response` with the headers about waiting: `waited` seconds were granted, None: the client did not want to wait.
 
-    Who follows Retry-After looks again after half of the time that is left, so that a long queue is not asked every second.
+    Who follows Retry-After polls again after half of the time that is left, so that a long queue is not polled every second.
     """
     if not finished:
         response.headers["Retry-After"] = str(poll_after_s(eta_s))

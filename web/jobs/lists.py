@@ -1,4 +1,4 @@
-"""Pages of jobs: what a query asks for, and the answer. Each kind of job has its own route."""
+"""Pages of jobs: the query, and the answer. Each kind of job has its own route."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _moment(text: str) -> str:
         seconds(text)
     except (ValueError, OverflowError):
         report = "give a time as ISO 8601 has it, as 2026-01-31T12:00:00Z; without a zone it is UTC"
-        raise PydanticCustomError("moment", "{told}", {"told": report}) from None
+        raise PydanticCustomError("moment", "{detail}", {"detail": report}) from None
     return text
 
 

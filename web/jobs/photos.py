@@ -37,7 +37,7 @@ RETRY_AFTER_S = 1.0
 
 @dataclass(frozen=True)
 class JobPhoto:
-    """The photo of a job that has ended. `size`: width and height, upright; None where nobody could tell."""
+    """The photo of a job that has ended. `size`: width and height, upright; None where they are unknown."""
 
     job: Job
     data: bytes
@@ -58,7 +58,7 @@ def photo_of(job_id: str) -> JobPhoto:
     try:
         data = services().objects.get(key)
     except ObjectNotFound:
-        jobs.find(JobKind.RECOGNITION, job_id)  # if it has just been retired, that is what is told
+        jobs.find(JobKind.RECOGNITION, job_id)  # if it has just been retired, that is what is reported
         raise
     return JobPhoto(job, data, _size(job, data))
 
@@ -124,18 +124,18 @@ def enroll_from_job(name: str, data: object) -> Response:
     }
     if sent.item_metadata:
         item["metadata"] = sent.item_metadata
-    asked: dict[str, Any] = {"gallery": name, "items": [item], "crop": "whole"}
+    requested: dict[str, Any] = {"gallery": name, "items": [item], "crop": "whole"}
     if sent.skip_near_duplicates:
-        asked["skip_near_duplicates"] = True
+        requested["skip_near_duplicates"] = True
     if not sent.activate:
-        asked["activate"] = False
-    job = jobs.create(JobKind.ENROLLMENT, asked, webhook_url, terms=terms)
+        requested["activate"] = False
+    job = jobs.create(JobKind.ENROLLMENT, requested, webhook_url, terms=terms)
     audit.accepted(name, job.id, 1)
     return jobs.accept(job)
 
 
 def _size(job: Job, data: bytes) -> tuple[int, int] | None:
-    """Of the upright photo: the answer tells it. Without one a header tells a square's; which way others are turned, it does not."""
+    """Of the upright photo, from the answer. Without one only a square's is known: a header does not say which way others are turned."""
     if job.result is not None:
         return int(job.result["image"]["width"]), int(job.result["image"]["height"])
     try:

@@ -10,18 +10,19 @@ from pydantic import Field
 from contracts.jobs import JobKind, Priority
 from contracts.keys import Scope
 from contracts.reembeddings import ReembeddingJob, ReembeddingPage
+from infra.errors.jobs import JobFinished
+from infra.errors.requests import InvalidCursor
+from infra.errors.webhooks import DeliveryNotFound
 from web.access.scopes import needs
 from web.jobs import jobs
-from web.jobs.routes import JobRoutes
-from web.openapi.operations import BODY, GALLERY, WEBHOOK, operation
+from web.jobs.lists import JobsQuery, page
+from web.openapi.operations import BODY, GALLERY, JOB, WEBHOOK, operation
 from web.requests.json_body import sent_json
 from web.requests.members import PRIORITY, JobMetadata, Strict, Webhook
 from web.requests.terms import read_terms
 from web.services import services
 
-KIND = JobKind.REEMBEDDING
-
-blueprint = Blueprint("reembeddings", __name__, url_prefix=KIND.path)
+blueprint = Blueprint("reembeddings", __name__, url_prefix=JobKind.REEMBEDDING.path)
 of_gallery = Blueprint("gallery_reembeddings", __name__, url_prefix="/v1/galleries")
 
 
@@ -60,21 +61,81 @@ def create(name: str) -> Response:
     wanted: dict[str, Any] = {"gallery": name, "embedder": sent.embedder, "activate": sent.activate}
     terms = read_terms(sent.metadata, sent.priority)
     url = sent.webhook.url if sent.webhook else None
-    return jobs.accept(jobs.create(KIND, wanted, url, terms=terms))
+    return jobs.accept(jobs.create(JobKind.REEMBEDDING, wanted, url, terms=terms))
 
 
-routes = JobRoutes(
-    blueprint,
-    KIND,
-    ReembeddingJob,
-    Scope.MANAGE,
-    "a re-embedding",
-    {
-        "list": "Re-embeddings, the newest first.",
-        "get": "How far a re-embedding is, and its result.",
-        "replay": "Try a re-embedding that failed again: it resumes where it was.",
-    },
+@blueprint.get("")
+@needs(Scope.READ)
+@operation(
+    "listReembeddings",
+    "Re-embeddings, the newest first.",
+    {200: ReembeddingPage},
+    (InvalidCursor,),
+    query=JobsQuery,
 )
-routes.add_list(ReembeddingPage)
-routes.add_job()
-routes.add_replays()
+def index() -> Response:
+    """A page of them."""
+    return page(JobKind.REEMBEDDING, "reembeddings")
+
+
+@blueprint.get("/<job_id>")
+@needs(Scope.READ)
+@operation(
+    "getReembedding",
+    "How far a re-embedding is, and its result.",
+    {200: ReembeddingJob, 304: None},
+    JOB,
+    headers=("Prefer", "If-None-Match"),
+)
+def show(job_id: str) -> Response:
+    """The job as it is."""
+    return jobs.show(JobKind.REEMBEDDING, job_id)
+
+
+@blueprint.post("/<job_id>/cancel")
+@needs(Scope.MANAGE)
+@operation("cancelReembedding", "Give a re-embedding up.", {200: ReembeddingJob}, (*JOB, JobFinished))
+def cancel(job_id: str) -> Response:
+    """Gives the job up."""
+    return jobs.cancel(JobKind.REEMBEDDING, job_id)
+
+
+@blueprint.get("/<job_id>/events")
+@needs(Scope.READ)
+@operation(
+    "followReembedding",
+    "The changes of a re-embedding as they happen.",
+    {200: "text/event-stream", 204: None},
+    (*JOB, InvalidCursor),
+    headers=("Last-Event-ID",),
+)
+def events(job_id: str) -> Response:
+    """The job's changes as server-sent events."""
+    return jobs.follow(JobKind.REEMBEDDING, job_id)
+
+
+@blueprint.post("/<job_id>/replay")
+@needs(Scope.MANAGE)
+@operation(
+    "replayReembedding",
+    "Try a re-embedding that failed again: it resumes where it was.",
+    {202: ReembeddingJob, 200: ReembeddingJob},
+    (*JOB, JobFinished),
+    headers=("Prefer",),
+)
+def replay(job_id: str) -> Response:
+    """Tries a failed job again."""
+    return jobs.replay(JobKind.REEMBEDDING, job_id)
+
+
+@blueprint.post("/<job_id>/webhook/replay")
+@needs(Scope.MANAGE)
+@operation(
+    "replayReembeddingWebhook",
+    "Send the webhook of a re-embedding that ended again.",
+    {202: ReembeddingJob},
+    (*JOB, DeliveryNotFound),
+)
+def replay_webhook(job_id: str) -> Response:
+    """Sends the job's webhook again."""
+    return jobs.replay_webhook(JobKind.REEMBEDDING, job_id)

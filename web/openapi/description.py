@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from web.openapi.operations import Body, Errors
 
 SCHEMA_PATH = "#/components/schemas/"
-KEY = "An API key, `shitu_…`; where the service asks for one. The name in each operation is the scope that it needs."
+KEY = "An API key, `shitu_…`; where the service requires one. The name in each operation is the scope that it needs."
 DOCUMENT = "openapi"  # in the application's extensions
 EVERYWHERE: Errors = (
     ServiceError,
@@ -169,7 +169,7 @@ def _operation(route: Route) -> dict[str, Any]:
         "responses": _responses(operation, _also(route)),
     }
     if route.scope and operation.answer.get(200) == "text/html":
-        described["responses"]["303"] = {"description": "To the sign-in, where keys are asked for."}
+        described["responses"]["303"] = {"description": "To the sign-in, where keys are required."}
     if operation.body:
         content = {media: {"schema": _body(body)} for media, body in operation.body.items()}
         described["requestBody"] = {"required": not operation.optional_body, "content": content}
@@ -294,11 +294,11 @@ def _reference(record: type) -> dict[str, str]:
 
 def _schemas(operations: list[Operation]) -> dict[str, Any]:
     sent = [body for operation in operations for body in operation.body.values()]
-    bodies = [one for body in sent for one in (body if isinstance(body, tuple) else (body,))]
-    forms = {body.fields for body in bodies if isinstance(body, Form)}
+    models = [one for body in sent for one in (body if isinstance(body, tuple) else (body,))]
+    forms = {body.fields for body in models if isinstance(body, Form)}
     records: set[type] = {*IMAGES, answers.Problem, *forms}
     records |= {one.error_form for one in operations if one.error_form is not None}
-    records |= {body for body in bodies if isinstance(body, type)}
+    records |= {body for body in models if isinstance(body, type)}
     report = [answer for one in operations for several in one.answer.values() for answer in answers_of(several)]
     records |= {answer for answer in report if isinstance(answer, type)}
     _, definitions = TypeAdapter.json_schemas(

@@ -218,7 +218,7 @@ EXAMPLES: dict[str, Any] = {
 
 
 def add_examples(document: dict[str, Any]) -> None:
-    """Puts each record's example beside every place in the document that sends or answers it."""
+    """Puts each record's example next to every place in the document that sends or answers it."""
     places = [document["paths"], document["webhooks"]]
     while places:
         place = places.pop()

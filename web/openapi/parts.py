@@ -1,4 +1,4 @@
-"""What /openapi.json has beside its routes: tags, servers, and the messages that the service sends (webhooks, callbacks)."""
+"""What /openapi.json has besides its routes: tags, servers, and the messages that the service sends (webhooks, callbacks)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SERVERS = [{"url": "/", "description": "The service that this description comes 
 PAGES = "Pages"
 SERVICE = "The service"
 PROBES = frozenset({"healthz", "readyz", "metrics", "openapi.json"})
-# the first part of a path below /v1 -> its tag, in the order of the reference, and what is told of it
+# the first part of a path below /v1 -> its tag, in the order of the reference, and its description
 TAGS = {
     "recognitions": ("Recognitions", "A photo and a gallery in, a job out; its answer, its photo, and what people say of it."),
     "galleries": ("Galleries", "Named sets of labelled pictures. Every change makes a version that can be gone back to."),
@@ -25,7 +25,7 @@ TAGS = {
     "imports": ("Imports", "The jobs that bring many pictures at once into galleries, and their reports."),
     "evaluations": ("Evaluations", "The jobs that compare a gallery's version with another before it is activated."),
     "reembeddings": ("Re-embeddings", "The jobs that embed galleries again, with another embedder."),
-    "lints": ("Lints", "The jobs that look galleries through; their findings are asked for at the gallery."),
+    "lints": ("Lints", "The jobs that check galleries; the gallery's own route returns their findings."),
     "batches": ("Batches", "Many photos in one request, one recognition each."),
     "detections": ("Detections", "A detector alone."),
     "embeddings": ("Embeddings", "An embedder alone."),
@@ -42,10 +42,10 @@ PADDLEX, PADDLE_SERVING = "PaddleX serving", "Paddle Serving"
 OTHER_TAGS = {
     PADDLEX: "The routes of PaddleX serving, for its clients.",
     PADDLE_SERVING: "The route of Paddle Serving's PP-ShiTu pipeline, for its clients.",
-    SERVICE: "Probes, numbers, and this description.",
+    SERVICE: "Probes, metrics, and this description.",
     PAGES: "For people, in a browser.",
 }
-# of headers, what is refused by its form; of the others what is not understood is ignored, as their RFCs ask
+# of headers, what is refused by its form; of the others what is not understood is ignored, as their RFCs require
 FORMS: dict[str, dict[str, Any]] = {
     "Idempotency-Key": {
         "minLength": 1,

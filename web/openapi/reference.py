@@ -180,7 +180,7 @@ def _call(method: str, path: str, report: dict[str, Any]) -> Call:
 
 
 def _content(media: str, body: dict[str, Any]) -> Content:
-    """A form's files stand in it, not in a record: they are told here."""
+    """A form's files stand in it, not in a record: they are listed here."""
     schema = body["schema"]
     own = [one for one in schema.get("allOf", ()) if "properties" in one]
     named = [one for one in schema.get("allOf", (schema,)) if "properties" not in one]
@@ -205,7 +205,7 @@ def _about(report: dict[str, Any]) -> Markup:
 
 
 def _examples(value: Any) -> Iterator[tuple[str, Any]]:
-    """Those beside each record's uses."""
+    """Those next to each record's uses."""
     if isinstance(value, list):
         for one in value:
             yield from _examples(one)

@@ -60,7 +60,7 @@ def ended(job: Job) -> dict[str, Any]:
         job = services().ledger.wait(job.id, wait_s or 0.0)
     if not job.finished:
         where = job.to_dict("")["links"]["self"]
-        raise AnswerLate(f"The job goes on and its answer will be at {where}; nothing is lost.")
+        raise AnswerLate(f"The job continues and its answer will be at {where}; nothing is lost.")
     if job.result is None:
         raise JobWithoutAnswer(job.error["message"] if job.error else f"The job was {job.status}.")
     return dict(job.result)

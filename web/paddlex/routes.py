@@ -1,6 +1,6 @@
 """`/shitu-index-build`, `-add`, `-remove`, `/shitu-infer` and `/image-classification`, as PaddleX serving answers them.
 
-Each is a job that is waited for: what is accepted is in the ledger, and goes on where the client gives up. An index is a
+Each is a job that is waited for: what is accepted is in the ledger, and continues where the client gives up. An index is a
 gallery whose name is its key. Errors are in their form, `errorCode` is the HTTP status; `code` is ours.
 """
 
@@ -25,7 +25,7 @@ from infra.galleries.staging import Stage
 from infra.runtime import audit
 from web.access.scopes import needs
 from web.jobs import jobs
-from web.jobs.photo_jobs import NO_MODEL
+from web.jobs.photo_jobs import require_model
 from web.openapi.operations import BODY, UPLOAD, operation
 from web.paddlex.photo_job import URLS, bytes_of, ended, photo_job
 from web.paddlex.records import (
@@ -160,8 +160,7 @@ def infer() -> Response:
 def classify() -> Response:
     """The likeliest classes of the whole photo."""
     sent = sent_json(ClassifyRequest)
-    if services().settings.worker.classifier == NO_MODEL:
-        raise ModelNotConfigured("This service runs without a classifier; SHITU_WORKER__CLASSIFIER names one.")
+    require_model("classifier")
     result = photo_job(JobKind.CLASSIFICATION, sent.image, {"options": {"top_k": sent.topk}})
     classes = result["classifications"][0]["classes"]
     report = [
@@ -237,11 +236,11 @@ def _enrol(key: str, pairs: Sequence[ImageLabelPair], *, new: bool = False) -> N
     files = [_file("labels.tsv", "".join(rows).encode()), _file("pictures.zip", archive.getvalue())]
     job_id = idempotency.new_id_of(JobKind.IMPORT.prefix)
     sent = Import(files, ["labels.tsv", "pictures.zip"], None, None, True, "whole", "\t", None)
-    asked = {
+    requested = {
         "gallery": key, "files": keep(Stage(services().objects, job_id), sent), "source": None, "list": None,
         "delimiter": sent.delimiter, "crop": sent.crop, "activate": True,
     }  # fmt: skip
-    job = jobs.create(JobKind.IMPORT, asked, terms=read_terms(), job_id=job_id)
+    job = jobs.create(JobKind.IMPORT, requested, terms=read_terms(), job_id=job_id)
     audit.accepted(key, job.id, len(files))
     result = ended(job)
     if rejected := result["rejected"]:

@@ -1,7 +1,7 @@
 """`/recognition/prediction`, as the PP-ShiTu pipeline of Paddle Serving answers over HTTP.
 
-A photo is a recognition job with the option `compat`, waited for: once accepted it is in the ledger, and goes on where the
-client gives up. Their client sends JSON without saying so, so no media type is asked for. Errors keep their HTTP status;
+A photo is a recognition job with the option `compat`, waited for: once accepted it is in the ledger, and continues where the
+client gives up. Their client sends JSON without saying so, so no media type is required. Errors keep their HTTP status;
 `err_no` is one of theirs, `code` is ours.
 """
 
@@ -52,7 +52,7 @@ def predict() -> Response:
     image = _image(sent)
     gallery = query.gallery or services().settings.web.paddle_serving_gallery
     if not gallery:
-        detail = "which gallery? Ask with ?gallery=NAME, or set SHITU_WEB__PADDLE_SERVING_GALLERY"
+        detail = "no gallery is named; add ?gallery=NAME, or set SHITU_WEB__PADDLE_SERVING_GALLERY"
         raise InvalidRequest(f"{detail}.", errors=[{"pointer": "/gallery", "detail": detail}])
     services().galleries.manifest(gallery)
     job = {"gallery": gallery, "options": OPTIONS}

@@ -1,6 +1,6 @@
 """The page as an app that is installed: its manifest, its service worker, and what it shows without a connection.
 
-None of the three asks for a key: a browser fetches them without the page's cookie, or before anybody has signed in. The
+None of the three needs a key: a browser fetches them without the page's cookie, or before anybody has signed in. The
 worker keeps the page's own files and the page for no connection, and nothing of what the API answers.
 """
 

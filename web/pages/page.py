@@ -57,9 +57,9 @@ def gallery(name: str) -> Response:
 
 @blueprint.get("/galleries/<name>/lint")
 @needs(Scope.READ)
-@operation("getLintPage", "The page of what is better mended in a gallery.", {200: "text/html"})
+@operation("getLintPage", "The page of a gallery's problems.", {200: "text/html"})
 def lint(name: str) -> Response:
-    """Findings with their pictures side by side, each mended by one tap."""
+    """Findings with their pictures side by side, each fixed by one tap."""
     return page("lint.html", "galleries", gallery=name, levels=LEVELS)
 
 
@@ -75,7 +75,7 @@ def versions(name: str) -> Response:
 @needs(Scope.READ)
 @operation("getJobsPage", "The page of the jobs.", {200: "text/html"})
 def jobs() -> Response:
-    """What was asked, newest first."""
+    """What was requested, newest first."""
     return page("jobs.html", "jobs", statuses=get_args(Status))
 
 
@@ -116,7 +116,7 @@ def webhook(webhook_id: str) -> Response:
 @needs(Scope.READ)
 @operation("getKeysPage", "The page of the API keys.", {200: "text/html"})
 def keys() -> Response:
-    """Keys: list, make, revoke; for who may not, or where none are asked for, that this is so."""
+    """Keys: list, make, revoke; for who may not, or where none are required, that this is so."""
     return page("keys.html", "keys", scope=Scope.ADMIN.value, scopes=[scope.value for scope in Scope])
 
 

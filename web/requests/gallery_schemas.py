@@ -154,11 +154,11 @@ class FeedbackQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    verdict: Literal["right", "wrong", "ignore"] | None = Field(None, description="Only judgements of this kind.")
-    limit: int = Field(100, ge=1, le=1000, description="Judgements in one page.")
+    verdict: Literal["right", "wrong", "ignore"] | None = Field(None, description="Only feedback with this verdict.")
+    limit: int = Field(100, ge=1, le=1000, description="Entries in one page.")
     after: str | None = Field(None, description="The `next_after` of the page before.")
     format: Literal["train", "eval", "coco"] | None = Field(
-        None, description="A list of all judged boxes with their labels for training or evaluation, or COCO JSON."
+        None, description="A list of all boxes with feedback and their labels for training or evaluation, or COCO JSON."
     )
     holdout: bool | None = Field(
         None, description="With `format`: every fifth photo is in `eval` alone, the others in `train`."

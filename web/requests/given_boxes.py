@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 def check_boxes(options: Mapping[str, Any], header: Seen | None) -> None:
     """Raises InvalidOptions, for each box that is empty, or outside of a photo with this header, and for options that
-    mean nothing beside boxes.
+    mean nothing with given boxes.
 
     A header may come before the turn that makes the photo upright: only what lies outside either way is refused here, the
-    rest by the worker. Without a header the photo is still to be fetched, and only the worker can tell.
+    rest by the worker. Without a header the photo is still to be fetched, and only the worker can know.
     """
     boxes = options.get("boxes")
     if boxes is None:

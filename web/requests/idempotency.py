@@ -1,7 +1,7 @@
 """The header Idempotency-Key on every POST that makes something: a repetition gets the first one's answer.
 
-Around the views: `register` reserves the key before a view and keeps its answer behind it. A view that makes something
-with an id of its own asks `new_id_of` for it, so that what a dead process had made is found instead of made again.
+Around the views: `register` reserves the key before a view and keeps its answer after it. A view that makes something
+with an id of its own takes it from `new_id_of`, so that what a dead process had made is found instead of made again.
 A request that is refused (4xx) leaves its key free; one that fails (5xx, or a killed process) leaves it to the next one.
 """
 
@@ -47,7 +47,7 @@ log = logging.getLogger("shitu.web")
 
 
 def register(app: Flask) -> None:
-    """Around every view of `app`; after what decides who asks."""
+    """Around every view of `app`; after what decides who sends the request."""
     app.before_request(_reserve)
     app.after_request(_keep)
 
@@ -147,7 +147,7 @@ def _reserve() -> Response | None:
 
 
 def _keep(response: Response) -> Response:
-    """Behind the view. Nothing here may turn an accepted request into a failed one."""
+    """After the view. Nothing here may turn an accepted request into a failed one."""
     held: Reservation | None = g.pop("idempotency", None)
     if held is None:
         return response
@@ -165,7 +165,7 @@ def _keep(response: Response) -> Response:
 
 
 def _pack(response: Response, held: Reservation) -> str:
-    """The answer as text; of what can be asked for again, only what it is."""
+    """The answer as text; of what can be fetched again, only its id."""
     kept: dict[str, object] = {"status": response.status_code}
     kept["headers"] = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
     job_id = str(kept["headers"].get("Location", "")).rpartition("/")[2]  # type: ignore[attr-defined]

@@ -21,14 +21,15 @@ if TYPE_CHECKING:
 
 MOST_GALLERIES = 10  # of one request
 FILE = {"type": "string", "contentMediaType": "application/octet-stream"}  # of a form
+ONE_IMAGE = {"image": FILE | {"description": "The photo, one file."}}
 
 
 def _four(box: Any) -> Any:
-    """Raises an error that says what a box is: neither the length of a list nor its type tells that."""
+    """Raises an error that says what a box is: an error about the length of a list or its type would not."""
     if not isinstance(box, list) or len(box) != 4:
         given = f"this list has {len(box)}" if isinstance(box, list) else "this is not a list"
         report = f"a box is [x1, y1, x2, y2], four whole numbers of pixels; {given}"
-        raise PydanticCustomError("box", "{told}", {"told": report})
+        raise PydanticCustomError("box", "{detail}", {"detail": report})
     return box
 
 
@@ -61,7 +62,7 @@ def _checked_metadata(value: Any) -> Any:
     wrong = mistakes(value) if isinstance(value, dict) else {}  # of another type pydantic says what it should be
     if wrong:
         report = "; ".join(f"{name}: {why}" if name else why for name, why in wrong.items())
-        raise PydanticCustomError("metadata", "{told}", {"told": report})
+        raise PydanticCustomError("metadata", "{detail}", {"detail": report})
     return value
 
 

@@ -1,6 +1,6 @@
 """The URLs that a request names, of a photo to fetch or of a webhook: what is wrong with them is reported with all else that is.
 
-Only what their spelling shows: nobody is asked (`infra.net.addresses.check_spelling`).
+Only what their spelling shows: no name is resolved (`infra.net.addresses.check_spelling`).
 """
 
 from __future__ import annotations

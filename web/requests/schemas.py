@@ -52,7 +52,7 @@ class RecognitionRequest(Strict):
     @field_validator("gallery")
     @classmethod
     def _one_of_both(cls, gallery: str | None, info: ValidationInfo) -> str | None:
-        """Said of `gallery` beside all other mistakes: a validator of the whole would come after them."""
+        """Said of `gallery` together with all other mistakes: a validator of the whole would come after them."""
         if "galleries" in info.data and (gallery is None) == (info.data["galleries"] is None):
             detail = "this field is required" if gallery is None else "give either gallery or galleries"
             raise PydanticCustomError("missing" if gallery is None else "both", detail)

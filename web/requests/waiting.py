@@ -1,4 +1,4 @@
-"""`Prefer` (RFC 7240): how long a request may wait for what it asks about, and what it is told of that."""
+"""`Prefer` (RFC 7240): how long a request may wait for its job, and what the answer says of that."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WAIT = re.compile(r"wait(?:\s*=\s*\"?(\d{1,9})\"?)?")
 
 
 def preferred_s() -> float | None:
-    """How long the client prefers to wait, at most as long as the settings allow, which a bare `wait` asks for; None: not."""
+    """How long the client prefers to wait, at most as long as the settings allow, which a bare `wait` means; None: not."""
     most = services().settings.web.max_wait_s
     found = next((match for one in _preferences() if (match := WAIT.fullmatch(one))), None)
     return None if found is None else min(float(found[1]), most) if found[1] else most
@@ -50,5 +50,5 @@ def applied(response: Response, waited_s: float | None) -> Response:
 
 
 def _preferences() -> list[str]:
-    """As sent; what is not known is ignored, as the RFC asks."""
+    """As sent; what is not known is ignored, as the RFC requires."""
     return [one.strip().lower() for sent in request.headers.getlist("Prefer") for one in sent.split(",")]

@@ -13,7 +13,7 @@ const sent = new WeakMap(); // of the pictures, those that were added, and how
 let pictures = []; // [{file, folder}]
 let labels = []; // of each
 
-// `target` tells the gallery's name; `added` is called with it when it has new pictures.
+// `target` returns the gallery's name; `added` is called with it when it has new pictures.
 export function setUpAdding(target, added) {
   $("add-form").addEventListener("submit", (event) => {
     event.preventDefault();

@@ -7,12 +7,12 @@ import { isUnsure } from "./objects.js";
 import { exactly, known, t } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
-const share = (part, whole) => `${(100 * part) / whole}%`;
+const fraction = (part, whole) => `${(100 * part) / whole}%`;
 
 // Resolves nothing, returns the summary in words.
 export function writeAnswer(job) {
   const { result } = job;
-  $("answer").hidden = $("behind").hidden = false;
+  $("answer").hidden = $("details").hidden = false;
   $("raw").textContent = JSON.stringify(job, null, 2);
   $("job-link").href = at(job.links.self);
   $("dropped-panel").hidden = true;
@@ -62,7 +62,7 @@ function timings(stages = {}) {
   $("timings").replaceChildren(
     ...rows.flatMap(([name, ms]) => {
       const fill = element("i");
-      fill.style.width = share(Math.min(ms, total), total || 1);
+      fill.style.width = fraction(Math.min(ms, total), total || 1);
       const bar = element("span", { className: "bar" }, fill);
       return [
         element("dt", { textContent: known(`stage.${name}`, name), className: name === "total" ? "total" : "" }),

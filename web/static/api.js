@@ -100,7 +100,7 @@ export const renameItem = (name, id, label) => call(`/v1/galleries/${inPath(name
 export const renameLabel = (name, label, to, merge) => call(`/v1/galleries/${inPath(name)}/items?${asQuery({ label })}`, asJson({ label: to, ...(merge ? { merge } : {}) }, "PATCH"));
 export const moveItems = (name, to, ids) => call(`/v1/galleries/${inPath(name)}/items/move`, asJson({ to, item_ids: ids }));
 export const enrollFrom = (name, job, box, label) => call(`/v1/galleries/${inPath(name)}/items`, asJson({ from: { job, box }, label }));
-export const say = (job, judgement) => call(`/v1/recognitions/${inPath(job)}/feedback`, asJson(judgement));
+export const say = (job, feedback) => call(`/v1/recognitions/${inPath(job)}/feedback`, asJson(feedback));
 export const saidOf = (job) => call(`/v1/recognitions/${inPath(job)}/feedback`);
 export const jobs = (kind, query) => call(`/v1/${kind}?${asQuery(query)}`);
 export const batches = (query) => call(`/v1/batches?${asQuery(query)}`);
@@ -142,7 +142,7 @@ export async function isReady() {
 
 export const isOpen = (job) => job.status === "queued" || job.status === "processing";
 
-// Tells every change of a job until it has ended; resolves to the finished job. Streams, or polls where streams fail.
+// Reports every change of a job until it has ended; resolves to the finished job. Streams, or polls where streams fail.
 export function follow(job, changed) {
   return new Promise((resolve, reject) => {
     if (!isOpen(job)) return resolve(job);

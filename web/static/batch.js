@@ -1,14 +1,14 @@
 // The page of one batch: how far it is, its answers page by page, as files, and the way to give it up.
 
 import * as api from "./api.js";
-import { agreed } from "./asking.js";
+import { agreed } from "./confirming.js";
 import { complain } from "./complaints.js";
 import { element, thumbnail } from "./elements.js";
 import { isUnsure } from "./objects.js";
 import { pill, row } from "./tables.js";
 import { known, percent, t, time } from "./words.js";
 
-const PAGE = 25; // photos on screen: the jobs of these alone are asked for
+const PAGE = 25; // photos on screen: only the jobs of these are fetched
 const EVERY_MS = 2000;
 const LABELS = 4; // shown of an answer
 const $ = (id) => document.getElementById(id);
@@ -41,8 +41,8 @@ function write() {
   Object.assign($("progress"), { max: counts.total, value: done });
   $("cancel").hidden = Boolean(ended) || batch.cancel_requested;
   const eta = batch.queue?.eta_s;
-  const told = [[t("gallery"), request.gallery], ...["succeeded", "failed", "rejected", "canceled"].filter((one) => counts[one] || one === "succeeded").map((one) => [t(`status.${one}`), t("number", { count: counts[one] })]), [t("jobs.created"), time(created)], ended ? [t("batches.ended"), time(ended)] : [t("batches.eta"), Number.isFinite(eta) ? t("seconds", { seconds: String(Math.ceil(eta)) }) : "–"]];
-  $("facts").replaceChildren(...told.map(([name, value]) => element("div", {}, element("dt", { textContent: name }), element("dd", { textContent: value }))));
+  const rows = [[t("gallery"), request.gallery], ...["succeeded", "failed", "rejected", "canceled"].filter((one) => counts[one] || one === "succeeded").map((one) => [t(`status.${one}`), t("number", { count: counts[one] })]), [t("jobs.created"), time(created)], ended ? [t("batches.ended"), time(ended)] : [t("batches.eta"), Number.isFinite(eta) ? t("seconds", { seconds: String(Math.ceil(eta)) }) : "–"]];
+  $("facts").replaceChildren(...rows.map(([name, value]) => element("div", {}, element("dt", { textContent: name }), element("dd", { textContent: value }))));
   for (const format of ["csv", "ndjson"]) $(format).href = api.batchResults(batch, format);
   const kept = $("only").value;
   $("only").replaceChildren(...["", "succeeded", "failed", "rejected", "canceled", "processing", "queued"].filter((one) => !one || counts[one] || one === kept).map((one) => element("option", { value: one, textContent: one ? `${t(`status.${one}`)} (${counts[one]})` : t("jobs.any"), selected: one === kept })));
@@ -50,7 +50,7 @@ function write() {
 
 const wanted = () => batch.jobs.filter(({ status }) => !$("only").value || status === $("only").value);
 
-// Writes the photos on screen, and asks for the answers that are not there yet.
+// Writes the photos on screen, and fetches the answers that are not there yet.
 async function fill() {
   const all = wanted();
   first = Math.min(first, Math.max(0, Math.ceil(all.length / PAGE - 1) * PAGE));

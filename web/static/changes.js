@@ -1,4 +1,4 @@
-// Tells what was changed of a gallery, and takes it back: the version before is put in force again.
+// Shows what was changed of a gallery, and takes it back: the version before is put in force again.
 
 import * as api from "./api.js";
 import { button, element } from "./elements.js";

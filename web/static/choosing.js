@@ -1,4 +1,4 @@
-// The choice of the gallery beside the photo, with a glimpse of it; making one, and adding to it.
+// The choice of the gallery next to the photo, with a few of its pictures; making one, and adding to it.
 
 import { offer, setUpAdding } from "./adding.js";
 import * as api from "./api.js";

@@ -10,7 +10,7 @@ import { t, time } from "./words.js";
 const SHOWN = 96; // of each kind at a time
 const SIDE = 104;
 const KINDS = ["added", "removed", "relabelled", "moved"];
-const ALWAYS = KINDS.slice(0, 3); // told also where there are none
+const ALWAYS = KINDS.slice(0, 3); // shown also where there are none
 const $ = (id) => document.getElementById(id);
 const { name } = $("compare").dataset;
 const failed = (failure) => {
@@ -22,9 +22,9 @@ let turn = 0;
 
 async function fillChoice() {
   const { versions, current } = await api.versions(name);
-  const asked = new URLSearchParams(location.search);
-  const wanted = { to: Number(asked.get("to")) || current };
-  wanted.from = Number(asked.get("from")) || (versions.findLast(({ version }) => version < wanted.to) ?? versions[0]).version;
+  const query = new URLSearchParams(location.search);
+  const wanted = { to: Number(query.get("to")) || current };
+  wanted.from = Number(query.get("from")) || (versions.findLast(({ version }) => version < wanted.to) ?? versions[0]).version;
   for (const side of ["from", "to"]) {
     const options = versions.toReversed().map(({ version, item_count: count, created_at: made }) => element("option", { value: version, selected: version === wanted[side], textContent: `${version} – ${time(made)}${t("comma")}${t("pictures", { count })}${version === current ? ` (${t("versions.current")})` : ""}` }));
     $(side).replaceChildren(...options);

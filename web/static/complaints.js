@@ -16,7 +16,7 @@ export function complain(place, failure) {
   return place.replaceChildren(box);
 }
 
-// One line, for places beside what was tried.
+// One line, for places next to what was tried.
 export const inWords = (failure) => `${titled(failure)} ${failure.detail ?? failure.message ?? ""}${failure.code ? ` (${failure.code})` : ""}`;
 
 function titled({ code, title }) {

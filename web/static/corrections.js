@@ -6,7 +6,7 @@ import { inWords } from "./complaints.js";
 import { editBox } from "./drawing.js";
 import { button, element, thumbnail } from "./elements.js";
 import { labelInput } from "./labels.js";
-import { keepSaid, keyOf, teach } from "./teaching.js";
+import { enroll, keepSaid, keyOf } from "./feedback.js";
 import { percent, t } from "./words.js";
 
 // The choices below an object; a photo shown again shows what was said before.
@@ -18,7 +18,7 @@ export function choices(photo, object) {
   status.setAttribute("role", "status");
   const place = element("div", { className: "choices" });
   const guessed = new Set(answered ? [label] : found.candidates.map((guess) => guess.label));
-  const say = (verdict, right, add) => settle({ photo, box, verdict, label: right, add }, place, status);
+  const say = (verdict, right, add) => submit({ photo, box, verdict, label: right, add }, place, status);
   const name = (right) => say(guessed.has(right) ? "right" : "wrong", right, true);
   const other = naming(gallery, key, name);
   const named = (words, act, spoken) => {
@@ -64,7 +64,7 @@ function reveal(form) {
   form.querySelector("input").focus();
 }
 
-async function settle(said, place, status) {
+async function submit(said, place, status) {
   const buttons = [...place.querySelectorAll("button")];
   for (const one of buttons) one.disabled = true;
   try {
@@ -74,15 +74,15 @@ async function settle(said, place, status) {
   }
 }
 
-// Adds the box if that is wanted, and keeps what was said. `report(words, good)` tells how it goes.
+// Adds the box if that is wanted, and keeps what was said. `report(words, good)` shows how far that is.
 export async function saying({ photo, box, verdict, label, add }, report) {
   let words = t(`said.${verdict}`);
   try {
     if (add) {
       report(t("adding", { label }));
-      const item = await teach(photo, box, label);
+      const item = await enroll(photo, box, label);
       words = item.status === "added" ? t("added_as", { label }) : t("there_as", { label });
-      photo.taught(photo.job.result.gallery.name);
+      photo.enrolled(photo.job.result.gallery.name);
     }
     await keepSaid(photo, box, verdict, label);
     photo.said.set(keyOf(box), { words, good: true });
@@ -92,7 +92,7 @@ export async function saying({ photo, box, verdict, label, add }, report) {
   }
 }
 
-// How it goes with what was said; `good`: whether it went well, undefined while it goes on.
+// Shows what became of it; `good`: whether it succeeded, undefined while that is open.
 export function showSaid(status, { words, good }) {
   status.className = good === undefined ? "status" : `status ${good ? "good" : "bad"}`;
   status.textContent = words;

@@ -1,4 +1,4 @@
-// What differs between two versions of a gallery. The service tells; one without that route has its items listed and compared here.
+// What differs between two versions of a gallery. The service reports it; one without that route has its items listed and compared here.
 
 import * as api from "./api.js";
 

@@ -1,5 +1,5 @@
-// A box drawn or corrected by hand: by finger or mouse over the photo, by arrow keys, or as four numbers. What is in it is
-// added to the gallery, or asked about.
+// A box drawn or corrected by hand: by finger or mouse over the photo, by arrow keys, or as four coordinates. What is in it is
+// added to the gallery, or searched alone.
 
 import { saying, showSaid } from "./corrections.js";
 import { labelInput } from "./labels.js";
@@ -10,14 +10,14 @@ const STEP = 0.01; // of the photo's sides, for an arrow key
 const SIDES = ["left", "top", "right", "bottom"];
 const $ = (id) => document.getElementById(id);
 let edited = null; // {photo, box, input}
-let asked = () => {};
+let query = () => {};
 
-// `ask` gets a box that is to be looked up alone.
-export function setUpDrawing(current, ask) {
-  asked = ask;
+// `search` gets a box that is to be searched alone.
+export function setUpDrawing(current, search) {
+  query = search;
   $("draw").addEventListener("click", () => editBox(current(), null, ""));
   $("box-off").addEventListener("click", stopEditing);
-  $("box-ask")?.addEventListener("click", () => { const { box } = edited; stopEditing(); asked(box); });
+  $("box-query")?.addEventListener("click", () => { const { box } = edited; stopEditing(); query(box); });
   $("box-form").addEventListener("submit", add);
   for (const side of SIDES) $(`box-${side}`).addEventListener("input", typed);
   $("editor").addEventListener("pointerdown", grab);

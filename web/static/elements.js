@@ -1,4 +1,4 @@
-// Makes elements. Everything goes into the page as text, never as HTML: labels and file names are strangers' words.
+// Makes elements. Everything goes into the page as text, never as HTML: users choose labels and file names.
 
 import { cut } from "./pictures.js";
 import { t } from "./words.js";

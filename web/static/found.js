@@ -1,4 +1,4 @@
-// The list beside the photo: each object with what was seen, what it was taken for, and what a person can say of it.
+// The list next to the photo: each object with what was seen, what it was taken for, and what a person can say of it.
 
 import { itemImage } from "./api.js";
 import { mark } from "./boxes.js";
@@ -13,7 +13,7 @@ const SIDE = 96;
 const $ = (id) => document.getElementById(id);
 
 export function clearFound() {
-  $("answer").hidden = $("behind").hidden = $("unsure").hidden = $("changed").hidden = $("draw").hidden = true;
+  $("answer").hidden = $("details").hidden = $("unsure").hidden = $("changed").hidden = $("draw").hidden = true;
 }
 
 // Lists `objects` of a photo's answer; the photo has to be there, for parts of it are shown.
@@ -53,7 +53,7 @@ function chance(probability) {
   return element("span", { className: "chance" }, percent(probability), element("span", { className: "bar" }, fill));
 }
 
-// What was seen beside the picture that it is most like.
+// What was seen next to the picture that it is most like.
 function sides(result, { answered, found, whole }) {
   const part = cut($("shown"), result.image, found.box, 2 * SIDE) ?? element("span", { className: "blank", textContent: t("no_preview") });
   if (part instanceof HTMLCanvasElement) {

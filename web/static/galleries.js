@@ -1,7 +1,7 @@
 // The page of all galleries.
 
 import * as api from "./api.js";
-import { agreed } from "./asking.js";
+import { agreed } from "./confirming.js";
 import { complain } from "./complaints.js";
 import { button, element } from "./elements.js";
 import { t, time } from "./words.js";

@@ -2,7 +2,7 @@
 
 import { offer, setUpAdding } from "./adding.js";
 import * as api from "./api.js";
-import { agreed } from "./asking.js";
+import { agreed } from "./confirming.js";
 import { showChange } from "./changes.js";
 import { complain } from "./complaints.js";
 import { dropAnywhere, dropHere } from "./folders.js";

@@ -1,7 +1,7 @@
 // The page of the API keys: listed, made, shown once, revoked.
 
 import * as api from "./api.js";
-import { agreed } from "./asking.js";
+import { agreed } from "./confirming.js";
 import { complain } from "./complaints.js";
 import { showOnce } from "./copying.js";
 import { button, element } from "./elements.js";

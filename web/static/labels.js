@@ -14,13 +14,13 @@ export function labelInput(gallery, words, properties = {}) {
   input.setAttribute("aria-label", words);
   input.setAttribute("list", list.id);
   let timer = 0;
-  let asked = null;
+  let requested = null;
   const offer = async () => {
     const typed = input.value.trim();
-    if (typed === asked) return;
-    asked = typed;
+    if (typed === requested) return;
+    requested = typed;
     const { labels } = await api.labels(gallery, { prefix: typed, limit: OFFERED }).catch(() => ({ labels: [] })); // typing goes without
-    if (asked === typed) list.replaceChildren(...labels.map(({ label }) => element("option", { value: label })));
+    if (requested === typed) list.replaceChildren(...labels.map(({ label }) => element("option", { value: label })));
   };
   input.addEventListener("focus", offer);
   input.addEventListener("input", () => {

@@ -1,4 +1,4 @@
-// The page of what is better mended in a gallery: each finding with its pictures side by side and the one tap that mends it.
+// The page of a gallery's problems: each finding with its pictures side by side and the one tap that fixes it.
 
 import * as api from "./api.js";
 import { showChange } from "./changes.js";
@@ -21,16 +21,16 @@ let timer = 0;
 async function show(more = false) {
   clearTimeout(timer);
   const mine = (turn += 1);
-  const told = await api.lint(name, { level: $("level").value, kind: $("kind").value, limit: PAGE, after: more ? after : "" });
+  const found = await api.lint(name, { level: $("level").value, kind: $("kind").value, limit: PAGE, after: more ? after : "" });
   if (mine !== turn) return;
-  after = told.next_after;
-  if (!more) head(told);
-  const lines = told.findings.map(card);
+  after = found.next_after;
+  if (!more) head(found);
+  const lines = found.findings.map(card);
   if (more) $("findings").append(...lines);
   else $("findings").replaceChildren(...lines);
   $("more").hidden = !after;
-  $("none").textContent = $("findings").childElementCount || !told.complete ? "" : t("lint.none");
-  if (!told.complete) timer = setTimeout(() => show().catch(failed), AGAIN_MS); // each request goes on where the last one stopped
+  $("none").textContent = $("findings").childElementCount || !found.complete ? "" : t("lint.none");
+  if (!found.complete) timer = setTimeout(() => show().catch(failed), AGAIN_MS); // each request resumes where the last one stopped
 }
 
 function head({ version, item_count: count, checked_items: checked, complete, levels, kinds }) {
@@ -73,7 +73,7 @@ async function mend(fix, words, pressed) {
     await api.mend(fix);
     const { version } = await api.gallery(name);
     await show();
-    showChange($("undo"), t("lint.mended", { what: words }), [{ gallery: name, before, after: version }], { undone: show, failed });
+    showChange($("undo"), t("lint.fixed", { what: words }), [{ gallery: name, before, after: version }], { undone: show, failed });
     $("findings-heading").focus(); // what was tapped has gone
   } catch (failure) {
     failed(failure);

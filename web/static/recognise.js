@@ -1,4 +1,4 @@
-// The page of a photo: takes photos, shows the one that is looked at with its answer, and asks again.
+// The page of a photo: takes photos, shows the one that is looked at with its answer, and searches again.
 
 import { writeAnswer } from "./answer.js";
 import * as api from "./api.js";
@@ -13,7 +13,7 @@ import { clearFound, goTo, listFound } from "./found.js";
 import { objectsOf } from "./objects.js";
 import { newPhoto, sendAll, showStrip, watch } from "./photos.js";
 import { showState } from "./steps.js";
-import { saidBefore } from "./teaching.js";
+import { saidBefore } from "./feedback.js";
 import { percent, t } from "./words.js";
 
 const UNSHOWN = new Set(["HEIF", "TIFF", "BMP"]); // browsers show these not at all, or each in its way
@@ -44,16 +44,16 @@ async function take(found) {
 }
 
 // Sends photos with the gallery and the options as they are now, and shows the first.
-function send(fresh, asked = options()) {
+function send(fresh, query = options()) {
   const gallery = chosenGallery();
   const form = (data) => {
     const made = new FormData();
     made.append("gallery", gallery);
     made.append("image", data);
-    made.append("options", JSON.stringify(asked));
+    made.append("options", JSON.stringify(query));
     return made;
   };
-  for (const photo of fresh) photo.taught = taught;
+  for (const photo of fresh) photo.enrolled = enrolled;
   show(fresh[0]);
   sendAll(fresh, { shrink: $("photo-shrink").checked, form, changed });
 }
@@ -133,16 +133,16 @@ async function cancelJob() {
   }
 }
 
-// ---- asking again
+// ---- searching again
 
-function taught(gallery) {
+function enrolled(gallery) {
   $("changed").hidden = false;
-  $("changed").replaceChildren(t("changed"), " ", button(t("again"), () => askAgain()));
+  $("changed").replaceChildren(t("changed"), " ", button(t("again"), () => searchAgain()));
   galleryChanged(gallery);
 }
 
 // The photo on screen once more, with the options and the gallery as they are now.
-async function askAgain(more = {}) {
+async function searchAgain(more = {}) {
   try {
     const { job, name, address } = current;
     const data = await api.photo(job ? `${job.links.self}/image` : address);
@@ -159,7 +159,7 @@ async function openLinkedJob() {
     const job = await api.recognition(id);
     await choose(job.request.gallery);
     const photo = newPhoto(null, job.request.image.name, api.at(`${job.links.self}/preview`));
-    photo.taught = taught;
+    photo.enrolled = enrolled;
     photo.job = job;
     show(photo);
     await watch(photo, job, changed);
@@ -186,8 +186,8 @@ async function start() {
     if (!current?.job || api.isOpen(current.job)) return; // the worker's picture of it may come
     $("caption").textContent = t("photo.caption_not_shown", { name: current.name });
   });
-  $("again").addEventListener("click", () => askAgain());
-  setUpDrawing(() => current, (box) => askAgain({ boxes: [box], ...Object.fromEntries(DETECTING.map((name) => [name, undefined])) }));
+  $("again").addEventListener("click", () => searchAgain());
+  setUpDrawing(() => current, (box) => searchAgain({ boxes: [box], ...Object.fromEntries(DETECTING.map((name) => [name, undefined])) }));
   $("min-precision").addEventListener("input", ({ target }) => { $("min-precision-shown").textContent = percent(Number(target.value)); });
   $("copy").addEventListener("click", () => copy($("raw"), $("copy")));
   addEventListener("hashchange", openLinkedJob);

@@ -14,7 +14,7 @@ const shown = ({ index_method: method, dist_type: dist, rerank, fuse, fuse_by: b
   offered();
 };
 
-// What goes with what: codes alone are put in order again, and only fused pictures are told apart by a name.
+// What goes with what: codes alone are put in order again, and only fused pictures are distinguished by a name.
 function offered() {
   $("rerank-part").hidden = $("dist-type").value !== "hamming";
   $("fuse-by-part").hidden = !$("fuse").checked;

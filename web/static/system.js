@@ -16,7 +16,7 @@ async function show() {
     complain($("error"));
     $("version").textContent = t("system.version", { version: now.version });
     $("checks").replaceChildren(...Object.entries(ready.checks ?? {}).map(([name, { ok, detail }]) => element("li", {}, element("span", { className: `state ${ok ? "succeeded" : "failed"}`, textContent: known(`check.${name}`, name) }), " ", element("span", { className: "quiet", lang: "en", textContent: detail }))));
-    numbers(now);
+    counters(now);
     throughput(now.finished.reduce((sum, { count }) => sum + count, 0));
     workers(now.workers);
     rows($("queues"), now.queues.map(({ name, messages, consumed_age_s: age }) => [name, t("number", { count: messages }), age === null ? t("system.never") : seconds(age)]), [t("system.queue"), t("system.messages"), t("system.taken")]);
@@ -29,9 +29,9 @@ async function show() {
 
 const seconds = (age) => t("seconds", { seconds: age < 10 ? age.toFixed(1) : String(Math.round(age)) });
 
-function numbers(now) {
-  const told = [[t("status.queued"), t("number", { count: now.queued })], [t("status.processing"), t("number", { count: now.processing })], [t("system.oldest"), now.queued ? seconds(now.oldest_queued_age_s) : "–"], [t("system.workers"), t("number", { count: now.workers.length })], [t("system.webhooks"), t("number", { count: now.webhooks_pending })]];
-  $("numbers").replaceChildren(...told.map(([name, value]) => element("div", {}, element("dt", { textContent: name }), element("dd", { textContent: value }))));
+function counters(now) {
+  const shown = [[t("status.queued"), t("number", { count: now.queued })], [t("status.processing"), t("number", { count: now.processing })], [t("system.oldest"), now.queued ? seconds(now.oldest_queued_age_s) : "–"], [t("system.workers"), t("number", { count: now.workers.length })], [t("system.webhooks"), t("number", { count: now.webhooks_pending })]];
+  $("counters").replaceChildren(...shown.map(([name, value]) => element("div", {}, element("dt", { textContent: name }), element("dd", { textContent: value }))));
 }
 
 // Jobs in a minute, over what was seen.

@@ -2,7 +2,7 @@
 
 import { element } from "./elements.js";
 
-// `cells`: [[class, name of the column, content]]; "name" and "actions" are classes that need no name beside them.
+// `cells`: [[class, name of the column, content]]; "name" and "actions" are classes that need no name next to them.
 export function row(cells, properties = {}) {
   return element("tr", properties, ...cells.map(([className, name, content]) => {
     const cell = element("td", { className }, content ?? "–");

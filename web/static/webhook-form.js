@@ -1,4 +1,4 @@
-// The events that an endpoint is told of, as boxes to be ticked.
+// The events that an endpoint is notified of, as boxes to be ticked.
 
 const boxes = () => [...document.querySelectorAll("#events input")];
 

@@ -1,7 +1,7 @@
-// The page of one webhook endpoint: whether it is told, its secret, its settings, and the messages to it.
+// The page of one webhook endpoint: whether it is notified, its secret, its settings, and the messages to it.
 
 import * as api from "./api.js";
-import { agreed } from "./asking.js";
+import { agreed } from "./confirming.js";
 import { complain } from "./complaints.js";
 import { showOnce } from "./copying.js";
 import { setUpDeliveries } from "./deliveries.js";
@@ -29,8 +29,8 @@ function write(now) {
   const why = enabled ? (failures ? t("webhooks.failing.since", { count: failures, since: time(failing) }) : "") : t("webhooks.disabled.since", { reason: known(`webhooks.reason.${disabled.reason}`, disabled.reason), since: time(disabled.at) });
   $("state").replaceChildren(enabled ? pill(failures ? "queued" : "succeeded", t("webhooks.enabled")) : pill("failed", t("webhooks.disabled")), " ", why);
   $("switch").textContent = enabled ? t("webhooks.disable") : t("webhooks.enable");
-  const told = [[t("webhooks.events"), events.join(t("comma"))], [t("webhooks.description"), description || "–"], [t("webhooks.public_key"), key], ...(before ? [[t("webhooks.previous_key", { until: time(before.valid_until) }), before.public_key]] : []), [t("webhooks.changed"), time(now.updated_at)]];
-  $("facts").replaceChildren(...told.map(([name, value]) => element("div", {}, element("dt", { textContent: name }), element("dd", { textContent: value }))));
+  const rows = [[t("webhooks.events"), events.join(t("comma"))], [t("webhooks.description"), description || "–"], [t("webhooks.public_key"), key], ...(before ? [[t("webhooks.previous_key", { until: time(before.valid_until) }), before.public_key]] : []), [t("webhooks.changed"), time(now.updated_at)]];
+  $("facts").replaceChildren(...rows.map(([name, value]) => element("div", {}, element("dt", { textContent: name }), element("dd", { textContent: value }))));
 }
 
 function fillForm() {

@@ -1,4 +1,4 @@
-// The page of the registered webhook endpoints: what they are told and whether they take it; registering one.
+// The page of the registered webhook endpoints: which events they get and whether they take them; registering one.
 
 import * as api from "./api.js";
 import { complain } from "./complaints.js";

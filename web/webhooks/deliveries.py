@@ -77,7 +77,7 @@ def show(webhook_id: str, delivery_id: str) -> Response:
 @needs(Scope.MANAGE)
 @operation("replayDelivery", "Send a message again.", {202: Delivery}, (*ONE, WebhookDisabled))
 def replay(webhook_id: str, delivery_id: str) -> Response:
-    """At once, with all attempts ahead, under the same webhook-id, whatever became of it before."""
+    """At once, with all attempts left, under the same webhook-id, whatever became of it before."""
     service = services()
     delivery = _of(webhook_id, delivery_id)
     service.ledger.deliveries.require_enabled(service.ledger.endpoints.get(webhook_id))
@@ -105,7 +105,7 @@ def stop(webhook_id: str, delivery_id: str) -> Response:
     body={"application/json": ReplayRequest},
 )
 def replay_range(webhook_id: str) -> Response:
-    """Those that failed, all of them, or those that the endpoint was never told of, because it was disabled or not there."""
+    """Those that failed, all of them, or those that the endpoint was never sent, because it was disabled or not there."""
     sent = sent_json(ReplayRequest)
     service = services()
     endpoint = service.ledger.endpoints.get(webhook_id)
@@ -245,7 +245,7 @@ def _replay_known(
 
 
 def _report_missing(endpoint: Endpoint, since: float, until: float) -> tuple[list[str], bool, str | None]:
-    """As `_replay_known`; what was told now is not missing any more, so that repeating goes on by itself."""
+    """As `_replay_known`; what is sent now is not missing any more, so that a repetition continues after it."""
     ledger = services().ledger
     found: list[str] = []
     for event_id, kind in ledger.feed.between(since, until):

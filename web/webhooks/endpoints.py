@@ -47,7 +47,7 @@ blueprint = Blueprint("webhooks", __name__, url_prefix="/v1/webhooks")
     body={"application/json": WebhookRequest},
 )
 def create() -> tuple[Response, int, dict[str, str]]:
-    """An endpoint that is told of what ends from now on."""
+    """An endpoint that is notified of what ends from now on."""
     service = services()
     sent = sent_json(WebhookRequest, urls_by=service.settings)
     endpoint_id, keys = new_id("whk", time.time()), new_keys()

@@ -1,4 +1,4 @@
-"""The feed: the events that webhooks tell, in one order, for who would rather ask than be called."""
+"""The feed: the events that webhooks send, in one order, for clients that poll."""
 
 from __future__ import annotations
 

@@ -196,7 +196,7 @@ def test_a_redis_that_is_away_lets_nobody_in(settings: Settings) -> None:
     assert away.get("/healthz").status_code == 200
 
 
-def test_the_log_says_which_key_asked(
+def test_the_log_names_the_key_of_a_request(
     app: Flask, client: FlaskClient, drinks: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO"):

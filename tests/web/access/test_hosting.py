@@ -74,14 +74,14 @@ def test_odd_words_of_a_trusted_proxy_are_ignored(settings: Settings) -> None:
     assert seen(made(settings, trusted_proxies=("127.0.0.1",)), odd) == ("127.0.0.1", "http://localhost/", "")
 
 
-def test_without_keys_a_stranger_behind_a_trusted_proxy_is_one(settings: Settings) -> None:
+def test_without_keys_a_client_behind_a_trusted_proxy_is_remote(settings: Settings) -> None:
     client = made(settings, trusted_proxies=("127.0.0.1",)).test_client()
     answer = client.get("/v1/galleries", headers={"X-Forwarded-For": "203.0.113.7"})
     assert answer.get_json()["code"] == "keys_required"
     assert client.get("/v1/galleries").status_code == 200
 
 
-def test_a_proxy_does_not_make_a_stranger_local(settings: Settings) -> None:
+def test_a_proxy_does_not_make_a_remote_client_local(settings: Settings) -> None:
     """The refusal without keys looks at the connection, whatever is said of it."""
     client = made(settings, trusted_proxies=("192.0.2.1",)).test_client()
     for peer in ("192.0.2.1", "192.0.2.2"):
@@ -163,12 +163,12 @@ def shop(settings: Settings) -> Flask:
 
 
 def preflight(client: FlaskClient, origin: str, path: str = "/v1/recognitions") -> Any:
-    asked = {
+    preflight = {
         "Origin": origin,
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "authorization",
     }
-    return client.options(path, headers=asked)
+    return client.options(path, headers=preflight)
 
 
 def test_a_preflight_needs_no_key(shop: Flask) -> None:

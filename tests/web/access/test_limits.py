@@ -73,7 +73,7 @@ def test_bytes_of_a_day(app: Flask, client: FlaskClient, drinks: str) -> None:
         headers={**mine, "Transfer-Encoding": "chunked"},
         environ_overrides={"wsgi.input_terminated": True},
     )
-    assert chunked.status_code == 201  # it could not be told before
+    assert chunked.status_code == 201  # its length was not known before
     refused = client.post("/v1/galleries", json={"name": "c"}, headers=mine)
     assert (refused.status_code, refused.get_json()["code"]) == (429, "bytes_limited")
     assert int(refused.headers["Retry-After"]) > 60_000

@@ -68,7 +68,7 @@ def kept(answer: Any) -> dict[str, Any]:
         ({"verdict": "wrong", "label": "milk"}, None, "milk"),
     ],
 )
-def test_a_judgement_is_kept(
+def test_feedback_is_kept(
     client: FlaskClient, drinks: str, job: str, body: dict[str, Any], answer: str | None, label: str | None
 ) -> None:
     made = kept(say(client, job, **body))
@@ -81,7 +81,7 @@ def test_a_judgement_is_kept(
     assert page["counts"] == {"right": 0, "wrong": 0, "ignore": 0, body["verdict"]: 1}
 
 
-def test_the_whole_photos_answer_is_judged_without_a_box(client: FlaskClient, hand: Hand, drinks: str) -> None:
+def test_feedback_without_a_box_is_about_the_whole_photo(client: FlaskClient, hand: Hand, drinks: str) -> None:
     whole = {**recognition_result()["recognitions"][0], "box": [0, 0, 640, 480], "source": "whole_image"}
     job = recognized(client, hand, recognitions=[whole])
     assert kept(say(client, job, verdict="right"))["answer"] == "tea"
@@ -133,7 +133,7 @@ def test_what_makes_no_sense_is_refused_and_not_kept(
     assert sorted(service.objects.list()) == before
 
 
-def test_only_an_answer_can_be_judged(
+def test_only_an_answer_can_have_feedback(
     client: FlaskClient, hand: Hand, service: Services, drinks: str, job: str
 ) -> None:
     refused(say(client, "rec_0" + "0" * 25, verdict="ignore"), 404, "job_not_found")
@@ -207,9 +207,9 @@ def test_the_lists_are_read_by_training_and_evaluation(
     read = read_photos(objects, str(tmp_path / "train"))
     assert [photo.label for photo in read] == ["可乐 0", "可乐 1"] * 3
     assert [photo.path.read_bytes() for photo in read] == [picture(seed=seed) for seed in range(6)]
-    asked = query_photos.listed_photos(tmp_path / "eval", objects, with_id=True)
-    assert [photo.label for photo in asked] == ["可乐 0", "可乐 1"] * 3
-    assert len({photo.id for photo in asked}) == 6  # the jobs
+    photos = query_photos.listed_photos(tmp_path / "eval", objects, with_id=True)
+    assert [photo.label for photo in photos] == ["可乐 0", "可乐 1"] * 3
+    assert len({photo.id for photo in photos}) == 6  # the jobs
     report = lint([tmp_path / "train"], Layout(root=objects))
     assert (report.pictures, report.labels, report.errors) == (6, 2, 0), report.findings
     boxed = query_photos.read_photos(tmp_path / "coco.json", objects)
@@ -221,7 +221,7 @@ def test_the_lists_are_read_by_training_and_evaluation(
     assert sorted(held + rest) == sorted((tmp_path / "train").read_text("utf-8").splitlines())
 
 
-def test_a_repetition_by_its_key_is_one_judgement(client: FlaskClient, drinks: str, job: str) -> None:
+def test_a_repetition_by_its_key_is_one_entry(client: FlaskClient, drinks: str, job: str) -> None:
     url, headers = f"/v1/recognitions/{job}/feedback", {"Idempotency-Key": "one"}
     first, again = (client.post(url, json={"box": TEA, "verdict": "right"}, headers=headers) for _ in range(2))
     assert (first.status_code, again.status_code, again.get_json()) == (201, 201, first.get_json())

@@ -231,7 +231,7 @@ def test_an_old_version_can_be_looked_at(client: FlaskClient, service: Services)
     assert client.get(f"{URL}/shelf/items?version={version}").get_json()["total"] == 2
 
 
-def test_labels_are_held_to_one_rule_and_asked_for_in_any_form(client: FlaskClient, service: Services) -> None:
+def test_labels_are_held_to_one_rule_and_queried_in_any_form(client: FlaskClient, service: Services) -> None:
     fill_gallery(service, "coffee", ["caf\u00e9", "tea"])
     job = add(client, "coffee", [picture(seed=5)], labels=" cafe\u0301 ").get_json()
     assert [item["label"] for item in job["request"]["items"]] == ["caf\u00e9"]
@@ -293,7 +293,7 @@ def test_a_picture_of_an_earlier_version_is_had_of_that_version(
 
 
 @pytest.mark.parametrize(("sent", "kept"), [("true", True), ("1", True), ("false", None), ("0", None)])
-def test_near_duplicates_are_left_out_if_that_is_asked_for(client: FlaskClient, sent: str, kept: bool | None) -> None:
+def test_near_duplicates_are_left_out_on_request(client: FlaskClient, sent: str, kept: bool | None) -> None:
     client.post(URL, json={"name": "drinks"})
     response = add(client, "drinks", [picture()], labels="tea", skip_near_duplicates=sent)
     assert response.get_json()["request"].get("skip_near_duplicates") == kept
@@ -308,7 +308,7 @@ def test_a_flag_that_is_none_is_refused(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize(("sent", "kept"), [("false", False), ("0", False), ("true", None)])
-def test_a_staged_enrolment_is_asked_for_by_the_form(client: FlaskClient, sent: str, kept: bool | None) -> None:
+def test_a_staged_enrolment_is_requested_by_the_form(client: FlaskClient, sent: str, kept: bool | None) -> None:
     client.post(URL, json={"name": "drinks"})
     response = add(client, "drinks", [picture()], labels="tea", activate=sent)
     assert response.get_json()["request"].get("activate") == kept

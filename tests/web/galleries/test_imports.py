@@ -120,12 +120,12 @@ def test_mistakes_are_named(
 def test_places_are_only_those_that_the_setting_allows(
     app: Flask, client: FlaskClient, service: Services, drinks: str
 ) -> None:
-    asked = {"source": "s3://shop/drinks", "list": "labels.csv", "activate": False}
+    request = {"source": "s3://shop/drinks", "list": "labels.csv", "activate": False}
     path = "/v1/galleries/drinks/imports"
-    refused(client.post(path, json=asked), 403, "import_forbidden")
+    refused(client.post(path, json=request), 403, "import_forbidden")
     galleries = replace(service.settings.galleries, import_roots=("s3://shop", "/srv/pictures"))
     app.extensions[EXTENSION] = replace(service, settings=replace(service.settings, galleries=galleries))
-    job = client.post(path, json=asked).get_json()
+    job = client.post(path, json=request).get_json()
     assert (job["request"]["source"], job["request"]["list"], job["request"]["files"]) == (
         "s3://shop/drinks",
         "labels.csv",
@@ -135,8 +135,8 @@ def test_places_are_only_those_that_the_setting_allows(
         refused(client.post(path, json={"source": place}), 403, "import_forbidden")
     for place in ("pictures", "/srv/pictures/../../etc", ""):
         refused(client.post(path, json={"source": place}), 400, "invalid_request")
-    refused(client.post(path, json={**asked, "list": "labels.jpg"}), 400, "invalid_request")
-    refused(client.post("/v1/galleries/none/imports", json=asked), 404, "gallery_not_found")
+    refused(client.post(path, json={**request, "list": "labels.jpg"}), 400, "invalid_request")
+    refused(client.post("/v1/galleries/none/imports", json=request), 404, "gallery_not_found")
 
 
 def test_only_the_body_of_an_import_may_be_larger(app: Flask, service: Services, drinks: str) -> None:

@@ -23,9 +23,9 @@ def test_a_reembedding_is_a_job(client: FlaskClient, drinks: str, hand: Hand) ->
     assert (job["kind"], job["request"]) == ("reembedding", {"gallery": "drinks", **BODY, "activate": False})
     hand.finish(job["id"], REEMBEDDING_JOB["result"])
     check(client.get(job["links"]["self"]).get_json(), "ReembeddingJob", description())
-    told = client.post(URL, json={**BODY, "activate": True, "metadata": {"why": "new"}}).get_json()
-    assert (told["request"]["activate"], told["metadata"]) == (True, {"why": "new"})
-    assert client.post(told["links"]["cancel"]).get_json()["status"] == "canceled"
+    active = client.post(URL, json={**BODY, "activate": True, "metadata": {"why": "new"}}).get_json()
+    assert (active["request"]["activate"], active["metadata"]) == (True, {"why": "new"})
+    assert client.post(active["links"]["cancel"]).get_json()["status"] == "canceled"
     assert len(client.get("/v1/reembeddings?gallery=drinks").get_json()["reembeddings"]) == 2
 
 
@@ -36,7 +36,7 @@ def test_one_that_failed_is_tried_again(client: FlaskClient, drinks: str, hand: 
     assert (again.status_code, again.get_json()["status"]) == (202, "queued")
 
 
-def test_what_is_not_there_is_told(client: FlaskClient, drinks: str) -> None:
+def test_what_is_not_there_is_refused(client: FlaskClient, drinks: str) -> None:
     refused(client.post("/v1/galleries/none/reembed", json=BODY), 404, "gallery_not_found")
     for body in ({}, {"embedder": ""}, {**BODY, "activte": True}):
         refused(client.post(URL, json=body), 400, "invalid_request")
@@ -44,11 +44,11 @@ def test_what_is_not_there_is_told(client: FlaskClient, drinks: str) -> None:
 
 def test_a_gallery_is_made_for_one_of_the_workers_embedders(client: FlaskClient, service: Services) -> None:
     refused(client.post("/v1/galleries", json={"name": "early", "embedder": "second"}), 422, "embedder_unknown")
-    told = {
+    reported = {
         "models": {"embedder": {"name": "first", "digest": "a" * 64}},
         "embedders": [{"name": "second", "digest": "b" * 64}],
     }
-    service.ledger.presence.worker_ready("worker", told, ttl_s=60)
+    service.ledger.presence.worker_ready("worker", reported, ttl_s=60)
     for name, embedder, digest in (
         ("one", "first", "a" * 64),
         ("two", "second", "b" * 64),

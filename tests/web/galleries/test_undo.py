@@ -49,7 +49,7 @@ def test_bad_questions_are_refused(client: FlaskClient, drinks: str) -> None:
     refused(client.post(f"{URL}/{drinks}/undo"), 404, "gallery_not_found")
 
 
-def test_what_was_deleted_comes_back_beside_what_came_since(
+def test_what_was_deleted_comes_back_next_to_what_came_since(
     client: FlaskClient, service: Services, drinks: str
 ) -> None:
     before = {item.id for item in service.galleries.items(drinks)}

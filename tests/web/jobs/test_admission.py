@@ -68,7 +68,7 @@ def test_a_long_queue_is_polled_less_often(client: FlaskClient, service: Service
     assert (pauses[0], pauses[-1]) == (1, 10)
 
 
-def test_what_is_refused_leaves_nothing_behind(
+def test_what_is_refused_leaves_nothing(
     client: FlaskClient, service: Services, redis_client: redis.Redis, drinks: str
 ) -> None:
     recognise(client, drinks)

@@ -28,12 +28,12 @@ def ledger(service: Services) -> JobLedger:
 
 
 def made(ledger: JobLedger, gallery: str = "drinks") -> str:
-    asked = {"gallery": gallery, "options": {}, "metadata": {}, "priority": "normal"}
+    request = {"gallery": gallery, "options": {}, "metadata": {}, "priority": "normal"}
     image = {"key": "photos/00/00", "name": "a.jpg", "width": 640, "height": 480, "format": "JPEG"}
     one = Planned("a.jpg", {"gallery": gallery, "image": image, "options": {}})
     batch_id = new_id("bat", ledger.time())
     terms = [Terms(batch=batch_id)]
-    return ledger.batches.create(batch_id, JobKind.RECOGNITION, asked, [one], None, terms).id
+    return ledger.batches.create(batch_id, JobKind.RECOGNITION, request, [one], None, terms).id
 
 
 def listed(client: FlaskClient, **query: Any) -> list[str]:
@@ -60,7 +60,7 @@ def test_pages_show_every_batch_once_while_others_come(client: FlaskClient, ledg
     assert client.get(f"{URL}/{ids[0]}").get_json()["jobs"][0]["name"] == "a.jpg"
 
 
-def test_only_what_was_asked_for(client: FlaskClient, ledger: JobLedger, hand: Hand) -> None:
+def test_only_what_matches_the_query(client: FlaskClient, ledger: JobLedger, hand: Hand) -> None:
     first = made(ledger)
     born = isoformat(ledger.batches.get(first).created_at)
     while isoformat(ledger.time()) == born:
@@ -102,7 +102,7 @@ def test_what_has_expired_is_listed_no_more_and_leaves_no_entry(
     ids = [made(ledger) for _ in range(5)]
     redis_client.delete(*(f"shitu:jobs:batch:{one}" for one in ids[:3]))
     assert listed(client, limit=1) == [ids[4]]
-    last = made(ledger)  # each new one drops two of the oldest that have gone: nobody need ask for the list
+    last = made(ledger)  # each new one drops two of the oldest that have gone: nobody need read the list
     assert redis_client.zcard("shitu:jobs:list:batch") == 4
     assert listed(client) == [last, ids[4], ids[3]]
     assert redis_client.zcard("shitu:jobs:list:batch") == 3

@@ -1,4 +1,4 @@
-"""Many photos in one request: one job each, accepted together, told as one."""
+"""Many photos in one request: one job each, accepted together, reported as one."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ class Died(BaseException):
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_a_crash_leaves_the_whole_batch_or_nothing_and_a_repetition_doubles_nothing(
+def test_a_crash_leaves_the_whole_batch_or_nothing_and_a_repetition_duplicates_nothing(
     app: Flask, drinks: str, monkeypatch: pytest.MonkeyPatch, redis_client: redis.Redis, after: bool
 ) -> None:
     real = Batches.create

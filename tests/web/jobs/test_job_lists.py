@@ -1,4 +1,4 @@
-"""Lists of jobs: every job once, whatever comes and goes between the pages, and only those that were asked for."""
+"""Lists of jobs: every job once, whatever comes and goes between the pages, and only those that match the query."""
 
 from __future__ import annotations
 

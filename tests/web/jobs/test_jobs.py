@@ -1,4 +1,4 @@
-"""Asking about jobs: poll, wait, cancel, follow."""
+"""Following jobs: poll, wait, cancel, follow."""
 
 from __future__ import annotations
 
@@ -239,7 +239,7 @@ def test_the_stream_says_changes_as_they_happen_and_then_ends(client: FlaskClien
     response = client.get(f"{URL}/{job_id}/events", buffered=False)
     report = response.iter_encoded()
     text = ""
-    while "event: status" not in text:  # queued has been told
+    while "event: status" not in text:  # queued has been reported
         text += next(report).decode()
     hand.finish(job_id, recognition_result())
     text += b"".join(report).decode()
@@ -249,7 +249,7 @@ def test_the_stream_says_changes_as_they_happen_and_then_ends(client: FlaskClien
     response.close()
 
 
-def test_a_stream_resumes_behind_the_last_event(client: FlaskClient, hand: Hand, job_id: str) -> None:
+def test_a_stream_resumes_after_the_last_event(client: FlaskClient, hand: Hand, job_id: str) -> None:
     hand.finish(job_id, recognition_result())
     (_, last_id, _) = read_events(client.get(f"{URL}/{job_id}/events").text)[-1]
     response = client.get(f"{URL}/{job_id}/events", headers={"Last-Event-ID": last_id})

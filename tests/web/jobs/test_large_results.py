@@ -31,14 +31,14 @@ def large(gallery: str) -> dict[str, Any]:
     return {**recognition_result(gallery), "padding": "×" * 3000}
 
 
-def asked(client: FlaskClient, gallery: str) -> str:
+def recognition(client: FlaskClient, gallery: str) -> str:
     form = {"gallery": gallery, "image": (io.BytesIO(picture()), "a.jpg")}
     job_id: str = client.post("/v1/recognitions", data=form).get_json()["id"]
     return job_id
 
 
 def test_it_is_read_wherever_a_job_is(client: FlaskClient, service: Services, drinks: str) -> None:
-    job_id, result = asked(client, drinks), large(drinks)
+    job_id, result = recognition(client, drinks), large(drinks)
     hook = client.post("/v1/webhooks", json={"url": "https://example.com/hook"}).get_json()
     Hand(service.ledger).finish(job_id, result)
     (key,) = list(service.objects.list(FOLDER))
@@ -65,14 +65,14 @@ def test_a_batch_answers_with_it(client: FlaskClient, service: Services, drinks:
 
 
 def test_a_small_one_stays_in_the_ledger(client: FlaskClient, service: Services, drinks: str) -> None:
-    job_id = asked(client, drinks)
+    job_id = recognition(client, drinks)
     Hand(service.ledger).finish(job_id, {"recognitions": []})
     assert list(service.objects.list(FOLDER)) == []
     assert client.get(f"/v1/recognitions/{job_id}").get_json()["result"] == {"recognitions": []}
 
 
 def test_it_goes_with_its_job(client: FlaskClient, service: Services, drinks: str) -> None:
-    retired, erased = asked(client, drinks), asked(client, drinks)
+    retired, erased = recognition(client, drinks), recognition(client, drinks)
     for job_id in (retired, erased):
         Hand(service.ledger).finish(job_id, large(drinks))
     assert erase_job(service.redis, service.ledger, erased, 60) is not None
@@ -88,7 +88,7 @@ def test_it_goes_with_its_job(client: FlaskClient, service: Services, drinks: st
 def test_what_an_attempt_left_is_no_result_and_is_found(
     client: FlaskClient, service: Services, drinks: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job_id = asked(client, drinks)
+    job_id = recognition(client, drinks)
     lease = service.ledger.start(job_id)
     assert lease is not None
     service.ledger.results.kept(job_id, 0, json.dumps(large(drinks)))  # then its process died
@@ -102,7 +102,7 @@ def test_what_an_attempt_left_is_no_result_and_is_found(
 def test_a_lost_one_is_null_and_an_absent_store_is_reported(
     client: FlaskClient, service: Services, drinks: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job_id = asked(client, drinks)
+    job_id = recognition(client, drinks)
     Hand(service.ledger).finish(job_id, large(drinks))
     with pytest.raises(StorageUnavailable):
         Results(service.redis).whole({"result": service.redis.hget(f"shitu:job:{job_id}", "result") or ""})
@@ -113,7 +113,7 @@ def test_a_lost_one_is_null_and_an_absent_store_is_reported(
 
 
 def test_a_store_that_fails_ends_no_job(client: FlaskClient, service: Services, drinks: str) -> None:
-    job_id = asked(client, drinks)
+    job_id = recognition(client, drinks)
     lease = service.ledger.start(job_id)
     assert lease is not None
     folder = service.settings.data_dir / "objects" / FOLDER.rstrip("/")

@@ -53,7 +53,7 @@ def worked(service: Services, hand: Hand, result: Any) -> Iterator[list[Job]]:
 
 
 def imported(service: Services, rejected: int | None = None) -> Any:
-    """Enrols as a worker does: a vector a label, told as the import's result."""
+    """Enrols as a worker does: a vector a label, reported as the import's result."""
 
     def result(job: Job) -> dict[str, Any]:
         name = job.request["gallery"]

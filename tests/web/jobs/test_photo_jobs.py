@@ -25,7 +25,7 @@ SCHEMAS = description()["components"]["schemas"]
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """With a classifier, as far as the front can tell."""
+    """With a classifier, as far as the settings say."""
     return replace(settings, worker=replace(settings.worker, classifier="some-classifier"))
 
 

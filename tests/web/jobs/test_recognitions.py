@@ -183,7 +183,7 @@ def test_a_body_over_the_limit_is_refused(settings: Settings) -> None:
 
 
 def test_a_url_is_accepted_without_asking_anybody(client: FlaskClient, service: Services, drinks: str) -> None:
-    """Kept in the ledger alone: a signed URL is a secret, so neither the job's JSON nor its webhook tells it."""
+    """Kept in the ledger alone: a signed URL is a secret, so neither the job's JSON nor its webhook shows it."""
     url = "https://pictures.invalid/a/shelf%201.png?signature=s3cret"
     started = time.monotonic()
     response = send_json(client, image={"url": url}, webhook={"url": "https://hooks.invalid/x"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,16 @@ def routes_of(app: Flask) -> set[tuple[str, str]]:
 def test_the_description_has_exactly_the_applications_routes(app: Flask) -> None:
     described = {(method.upper(), path) for path, methods in DOCUMENT["paths"].items() for method in methods}
     assert described == routes_of(app)
+
+
+def test_every_view_is_a_function_of_its_module(app: Flask) -> None:
+    """So that whoever looks for a route finds it, with its scope and its description, in the file that serves it."""
+    hidden = [
+        endpoint
+        for endpoint, view in app.view_functions.items()
+        if endpoint != "static" and getattr(sys.modules[view.__module__], view.__name__, None) is not view
+    ]
+    assert hidden == []
 
 
 def test_the_page_has_exactly_the_applications_routes(app: Flask) -> None:

@@ -1,4 +1,4 @@
-"""What /openapi.json has beside its routes: servers, tags, examples that fit, and the messages that the service sends."""
+"""What /openapi.json has besides its routes: servers, tags, examples that fit, and the messages that the service sends."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_names_of_all_operations_differ() -> None:
     assert len(names) == len(set(names))
 
 
-def test_the_server_is_the_one_that_was_asked(client: FlaskClient, settings: Settings) -> None:
+def test_the_server_is_the_one_that_answers(client: FlaskClient, settings: Settings) -> None:
     assert client.get("/openapi.json").get_json()["servers"] == DOCUMENT["servers"]
     below = client.get("/openapi.json", environ_overrides={"SCRIPT_NAME": "/shop"}).get_json()
     assert below["servers"][0]["url"] == "/shop"

@@ -66,9 +66,9 @@ def test_nothing_comes_from_another_host(client: FlaskClient) -> None:
 def test_it_is_linked_and_open_to_who_has_no_key(client: FlaskClient, settings: Settings) -> None:
     assert 'href="/docs"' in client.get("/").text
     closed: Flask = create_app(with_keys(settings))
-    asked = closed.test_client()
-    assert asked.get("/docs").status_code == 200
-    assert asked.get("/").status_code == 303
+    without_key = closed.test_client()
+    assert without_key.get("/docs").status_code == 200
+    assert without_key.get("/").status_code == 303
 
 
 @pytest.mark.parametrize(

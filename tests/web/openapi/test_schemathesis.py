@@ -55,7 +55,7 @@ def streaming() -> list[str]:
 
 
 def config(service: Services, auth: str) -> str:
-    """schemathesis.toml, with what is there to be asked for."""
+    """schemathesis.toml, with the names of what is there."""
     client_photo = service.photos.keep(picture())
     about = {"key": client_photo, "name": "a.jpg", "width": 64, "height": 48, "format": "JPEG"}
     ended = service.ledger.create("recognition", {"gallery": "drinks", "image": about, "options": {}})
@@ -72,7 +72,7 @@ def config(service: Services, auth: str) -> str:
         *operations(["getReadiness", "createClassification"], "checks.not_a_server_error.enabled = false"),
         # They wait for a worker's answer: 504. What else fails in them leaves a traceback in the log.
         *operations(PADDLEX, "checks.not_a_server_error.enabled = false", f"checks.positive_data_acceptance.expected-statuses = {json.dumps([*TAKEN, 400, 504])}"),
-        # OPTIONS of .../items/move tells what an item of the id `move` allows, too.
+        # OPTIONS of .../items/move reports what an item of the id `move` allows, too.
         *operations(["moveItems"], "checks.allow_header_conformance.enabled = false"),
         # A browser without a key is sent to the sign-in.
         "[[operations]]", f'include-tag = "{PAGES}"', "checks.missing_required_header.enabled = false", "checks.ignored_auth.enabled = false",
@@ -88,7 +88,7 @@ def operations(names: list[str], *lines: str) -> list[str]:
 
 @pytest.fixture
 def live(settings: Settings, tmp_path: Path) -> Iterator[str]:
-    """A server that asks for keys, and in `tmp_path` the configuration with one."""
+    """A server that requires keys, and in `tmp_path` the configuration with one."""
     chosen = with_keys(replace(settings, web=replace(settings.web, max_wait_s=WAIT_S)))
     app = create_app(chosen)
     service: Services = app.extensions[EXTENSION]

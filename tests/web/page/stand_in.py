@@ -118,7 +118,7 @@ class Worker:
             "verification": None,
         }
         result["recognitions"] = [first, second]
-        taught = next((item for item in stored if item.box == tuple(result["dropped"][0]["box"])), None)
+        corrected = next((item for item in stored if item.box == tuple(result["dropped"][0]["box"])), None)
         unsure = [{**guess, "probability": 0.4 - 0.25 * n} for n, guess in enumerate(guesses)]
         result["dropped"][0] = {**result["dropped"][0], "matches": matches, "candidates": unsure}
         if request["image"]["name"] == "unsure.jpg":  # type: ignore[index]
@@ -129,9 +129,20 @@ class Worker:
             covered = {**second, "source": "detection", "reason": "suppressed", "suppressed_by": first["box"]}
             del covered["label"]
             result["dropped"].append({**covered, "verification": evidence})
-        if taught is not None:  # what was corrected is recognised the next time
-            match = {"label": taught.label, "similarity": 0.99, "item_id": taught.id, "image_key": taught.image_key}
-            known = {**second, "box": list(taught.box), "label": taught.label, "probability": 0.98, "matches": [match]}
+        if corrected is not None:  # what was corrected is recognised the next time
+            match = {
+                "label": corrected.label,
+                "similarity": 0.99,
+                "item_id": corrected.id,
+                "image_key": corrected.image_key,
+            }
+            known = {
+                **second,
+                "box": list(corrected.box),
+                "label": corrected.label,
+                "probability": 0.98,
+                "matches": [match],
+            }
             result["recognitions"].append({**known, "candidates": [{**match, "probability": 0.98}]})
             del result["dropped"][0]
         boxes = request["options"].get("boxes")  # type: ignore[attr-defined]

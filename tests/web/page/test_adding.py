@@ -74,7 +74,7 @@ def test_large_photos_are_shrunk_upright_and_small_ones_sent_as_they_are(
 def test_an_interrupted_addition_resumes_and_sends_nothing_twice(
     worker: Worker, page: Page, settings: Settings
 ) -> None:
-    """Small requests: the line breaks off over the first, a server refuses the second, and the rest goes on by hand."""
+    """Small requests: the line breaks off over the first, a server refuses the second, and the rest is resumed by hand."""
     pictures = [upload(f"{number:02}.jpg", scene() + bytes([number])) for number in range(20)]
     requests = []
     problem = {"title": "Out of order", "detail": "Not now.", "code": "internal_error"}

@@ -1,4 +1,4 @@
-"""The pages of the batches, in a real browser: sent, followed, looked through, downloaded, given up."""
+"""The pages of the batches, in a real browser: sent, followed, filtered, downloaded, cancelled."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def test_the_features_that_agree_are_drawn(worker: Worker, page: Page, tmp_path:
     page.get_by_text("23 features agree with the picture", exact=True).click()
     drawn = page.locator(".evidence canvas")
     expect(drawn).to_have_attribute("aria-label", re.compile("23 features agree .* green tea"))
-    # One point is where a line begins: at the share of the photo that the answer says, within the box.
+    # One point is where a line begins: at the fraction of the photo that the answer says, within the box.
     at = drawn.evaluate(
         """canvas => {
           const density = canvas.height / 260, width = 260 * 200 / 330;

@@ -1,4 +1,4 @@
-"""The loop of correction on the page: photograph, see, say what is wrong, ask again, and it is recognised."""
+"""The loop of correction on the page: photograph, see, say what is wrong, search again, and it is recognised."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_wrong_answer_is_named_with_the_gallerys_labels_offered_and_recognised
     expect(page.locator("#rows h3 .label")).to_have_text(["green tea", "cola", "water <b>"])
 
 
-def test_a_box_is_drawn_by_hand_named_and_asked_about(answered: Page, tmp_path: Path) -> None:
+def test_a_box_is_drawn_by_hand_named_and_searched(answered: Page, tmp_path: Path) -> None:
     page = answered
     page.get_by_role("button", name="Draw a box").click()
     photo = page.locator("#shown").bounding_box()
@@ -92,7 +92,7 @@ def test_a_box_is_drawn_by_hand_named_and_asked_about(answered: Page, tmp_path: 
     expect(page.locator("#box-status")).to_have_text("Added as juice.")
     item = page.request.get("/v1/galleries/drinks/items?label=juice").json()["items"][0]
     assert item["box"] == [int(side.input_value()) for side in sides]
-    page.get_by_role("button", name="Ask about this box").click()
+    page.get_by_role("button", name="Search this box").click()
     expect(page.locator("#state")).to_have_text("Done: 1 product recognised.")
     job = page.request.get(f"/v1/recognitions/{page.url.rpartition('#')[2]}").json()
     assert job["request"]["options"]["boxes"] == [item["box"]]

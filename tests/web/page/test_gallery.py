@@ -229,7 +229,7 @@ def test_what_others_changed_since_is_not_undone(drinks: Page) -> None:
     assert labels_of(page) == ["cola light"]
 
 
-def test_a_dropped_folder_names_its_pictures_and_a_wrong_label_is_mended(
+def test_a_dropped_folder_names_its_pictures_and_a_wrong_label_is_fixed(
     drinks: Page, worker: Worker, tmp_path: Path
 ) -> None:
     """A folder's choice and a drop share their code from the files on; a script cannot make a folder to drop."""

@@ -1,4 +1,4 @@
-"""The page of the API keys, in a real browser: for who may make them, for who may not, and where none are asked for."""
+"""The page of the API keys, in a real browser: for who may make them, for who may not, and where none are required."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.web.serving import serving
 
 @pytest.fixture(scope="module")
 def guarded(house: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server that asks for keys, on the Redis and the data of the other one."""
+    """A server that requires keys, on the Redis and the data of the other one."""
     settings: Settings = house.settings  # type: ignore[attr-defined]
     with serving(with_keys(settings), tmp_path_factory.mktemp("guarded") / "web.log") as url:
         yield url
@@ -93,7 +93,7 @@ def test_a_narrower_key_is_reported_so_and_is_led_nowhere(browser: Browser, guar
     page.context.close()
 
 
-def test_where_no_keys_are_asked_for_the_page_says_so(page: Page) -> None:
+def test_where_no_keys_are_required_the_page_says_so(page: Page) -> None:
     expect(page.get_by_role("navigation").get_by_role("link", name="Webhooks")).to_be_visible()
     expect(page.get_by_role("navigation").get_by_role("link", name="Keys")).to_have_count(0)
     page.goto("/keys")

@@ -50,7 +50,7 @@ def whole(page: Page) -> bool:
     return True
 
 
-def test_each_mistake_is_shown_and_mended_by_one_tap(
+def test_each_mistake_is_shown_and_fixed_by_one_tap(
     page: Page, settings: Settings, store: GalleryStore, tmp_path: Path
 ) -> None:
     shelf(settings, store)
@@ -67,7 +67,7 @@ def test_each_mistake_is_shown_and_mended_by_one_tap(
     words = fix.text_content()
     fix.focus()
     page.keyboard.press("Enter")
-    expect(page.locator("#undo")).to_contain_text(f"Mended: {words}.")
+    expect(page.locator("#undo")).to_contain_text(f"Fixed: {words}.")
     expect(twice).to_have_count(0)
     expect(page.locator("#findings-heading")).to_be_focused()
     expect(page.locator("#facts")).to_contain_text("16 pictures")
@@ -84,7 +84,7 @@ def test_each_mistake_is_shown_and_mended_by_one_tap(
         before = page.locator("#facts").text_content()
         findings.first.get_by_role("button").click()
         expect(page.locator("#facts")).not_to_have_text(before or "")
-    expect(page.locator("#none")).to_have_text("Nothing was found that is better mended.")
+    expect(page.locator("#none")).to_have_text("No problems found.")
     expect_accessible(page)
     page.get_by_role("button", name="中文").click()
     expect(page.locator("h1")).to_have_text("检查错误")
@@ -95,7 +95,7 @@ def test_a_gallery_without_mistakes_and_none_at_all(page: Page, settings: Settin
     shelf(settings, store, "good", bad=False)
     page.goto("/galleries/good/lint")
     page.get_by_label("Level").select_option("error")
-    expect(page.locator("#none")).to_have_text("Nothing was found that is better mended.")
+    expect(page.locator("#none")).to_have_text("No problems found.")
     for path in ("/galleries/none/lint", "/galleries/none/versions"):
         page.goto(path)
         expect(page.locator("#error")).to_contain_text("No such gallery.")

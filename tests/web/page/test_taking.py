@@ -45,7 +45,7 @@ def test_photos_come_in_every_way(worker: Worker, page: Page, way: str) -> None:
         expect_accessible(page)
     expect(page.locator("#state")).to_have_text("Done: 2 products recognised.")
     expect(page.locator("#caption")).to_have_text("a.jpg")
-    expect(page.locator("#rows .sides canvas").first).to_be_visible()  # what was seen, beside the gallery's picture
+    expect(page.locator("#rows .sides canvas").first).to_be_visible()  # what was seen, next to the gallery's picture
     expect(page.locator("#rows .sides img").first).to_be_visible()
 
 

@@ -190,7 +190,7 @@ def test_a_crash_after_a_gallery_was_made_is_not_answered_gallery_exists(
 def test_a_failure_of_the_service_leaves_the_key_to_the_next_try(
     client: FlaskClient, drinks: str, monkeypatch: pytest.MonkeyPatch, redis_client: redis.Redis
 ) -> None:
-    """The ledger wrote the job, its reply was lost: the client is told 503 and repeats."""
+    """The ledger wrote the job, its reply was lost: the client is answered 503 and repeats."""
     real = JobLedger.create
 
     def lost(*args: Any, **more: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What a client may send, and what it is told when it sends something else."""
+"""What a client may send, and what is answered when it sends something else."""
 
 from __future__ import annotations
 
@@ -178,7 +178,9 @@ def _has_union(schema: Any) -> bool:
     if isinstance(schema, dict):
         if schema.get("type") == "union":
             return True
-        inner = [value for name, value in schema.items() if name != "json_schema_input_schema"]  # tells, checks nothing
+        inner = [
+            value for name, value in schema.items() if name != "json_schema_input_schema"
+        ]  # describes, checks nothing
         return any(_has_union(value) for value in inner)
     return isinstance(schema, list | tuple) and any(_has_union(one) for one in schema)
 

@@ -1,4 +1,4 @@
-"""Uploads by link and pictures by link, with a folder and with a real S3 server behind the service."""
+"""Uploads by link and pictures by link, with a folder and with a real S3 server under the service."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
     return dataclasses.replace(settings, objects=objects)
 
 
-def asked(client: FlaskClient, data: bytes = PHOTO, **about: Any) -> dict[str, Any]:
+def new_upload(client: FlaskClient, data: bytes = PHOTO, **about: Any) -> dict[str, Any]:
     answer = client.post("/v1/uploads", json={"size": len(data), **about})
     assert answer.status_code == 201, answer.text
     assert "no-store" in answer.headers["Cache-Control"]
@@ -57,7 +57,7 @@ def send(client: FlaskClient, made: dict[str, Any], data: bytes = PHOTO, **heade
 
 
 def test_what_was_sent_by_a_link_is_the_photo_of_a_job(client: FlaskClient, service: Services, drinks: str) -> None:
-    made = asked(client, media_type="image/jpeg", name="folder/shelf.jpg")
+    made = new_upload(client, media_type="image/jpeg", name="folder/shelf.jpg")
     assert (made["status"], made["name"]) == ("open", "shelf.jpg")
     body = {"gallery": drinks, "image": {"upload": made["id"]}}
     early = client.post("/v1/recognitions", json=body)
@@ -79,11 +79,11 @@ def test_what_was_sent_by_a_link_is_the_photo_of_a_job(client: FlaskClient, serv
 
 
 def test_it_is_checked_as_any_picture(client: FlaskClient, service: Services, drinks: str) -> None:
-    made = asked(client, b"no picture")
+    made = new_upload(client, b"no picture")
     assert send(client, made, b"no picture") in {200, 204}
     answer = client.post("/v1/recognitions", json={"gallery": drinks, "image": {"upload": made["id"]}})
     assert (answer.status_code, answer.get_json()["code"]) == (422, "image_rejected")
-    wrong = asked(client)
+    wrong = new_upload(client)
     service.objects.put(FOLDER + wrong["id"], PHOTO + b"more")  # by a server that does not hold to what was signed
     answer = client.post("/v1/recognitions", json={"gallery": drinks, "image": {"upload": wrong["id"]}})
     assert (answer.status_code, answer.get_json()["code"]) == (422, "upload_mismatch")
@@ -166,7 +166,7 @@ def test_the_size_counts_for_the_key_s_bytes(settings: Settings) -> None:
 
 
 def test_the_keeper_deletes_what_can_be_named_no_more(client: FlaskClient, service: Services, drinks: str) -> None:
-    used, unused, stray = asked(client), asked(client), f"{FOLDER}upl_" + "0" * 26
+    used, unused, stray = new_upload(client), new_upload(client), f"{FOLDER}upl_" + "0" * 26
     for made in (used, unused):
         send(client, made)
     service.objects.put(stray, b"of an upload that Redis forgot")
@@ -196,7 +196,7 @@ class TestTheServiceItself:
         return settings
 
     def test_a_link_takes_the_bytes_once(self, client: FlaskClient, service: Services) -> None:
-        made = asked(client, media_type="image/jpeg")
+        made = new_upload(client, media_type="image/jpeg")
         for headers, data in (({"Content-Type": "text/html"}, PHOTO), ({}, PHOTO + b"x"), ({}, PHOTO[:-1])):
             assert send(client, made, data, **headers) == 422
         assert send(client, made) == 204
@@ -204,7 +204,7 @@ class TestTheServiceItself:
         assert service.objects.get(FOLDER + made["id"]) == PHOTO
 
     def test_a_link_is_not_to_be_guessed_and_ends(self, client: FlaskClient, redis_client: redis.Redis) -> None:
-        made = asked(client)
+        made = new_upload(client)
         token = parse_qs(urlsplit(made["send"]["url"]).query)["token"][0]
         assert token not in str(redis_client.hgetall(f"shitu:upload:{made['id']}"))
         path = f"/v1/uploads/{made['id']}/content"
@@ -224,7 +224,7 @@ class TestTheServiceItself:
             tracing, "start", lambda *report, **more: (started.append(str(report)), start(*report, **more))[1]
         )
         token, _ = service.uploads.link(service.photos.keep(PHOTO))
-        made = asked(client)
+        made = new_upload(client)
         sent = parse_qs(urlsplit(made["send"]["url"]).query)["token"][0]
         assert client.get(f"/v1/links/{token}").data == PHOTO
         assert send(client, made) == 204
@@ -236,7 +236,7 @@ class TestTheServiceItself:
     def test_bytes_that_another_request_brings_are_waited_for(
         self, client: FlaskClient, redis_client: redis.Redis
     ) -> None:
-        made = asked(client)
+        made = new_upload(client)
         redis_client.set(f"shitu:upload:{made['id']}:taking", 1)
         assert send(client, made) == 409
         redis_client.delete(f"shitu:upload:{made['id']}:taking")
@@ -253,7 +253,7 @@ class TestAnS3Server:
     def test_links_are_signed_for_the_public_endpoint_or_lead_to_the_service(self, settings: Settings) -> None:
         public = dataclasses.replace(settings.objects, public_endpoint_url="https://s3.shop.example")
         client = create_app(dataclasses.replace(settings, objects=public)).test_client()
-        parts = urlsplit(asked(client, media_type="image/jpeg")["send"]["url"])
+        parts = urlsplit(new_upload(client, media_type="image/jpeg")["send"]["url"])
         query = parse_qs(parts.query)
         assert (parts.scheme, parts.netloc) == ("https", "s3.shop.example")
         assert query["X-Amz-Algorithm"] == ["AWS4-HMAC-SHA256"]
@@ -261,7 +261,7 @@ class TestAnS3Server:
         assert query["X-Amz-Expires"] == ["900"]
         own = dataclasses.replace(settings.objects, direct_links=False)
         client = create_app(dataclasses.replace(settings, objects=own)).test_client()
-        made = asked(client)
+        made = new_upload(client)
         assert made["send"]["url"].startswith("http://localhost/v1/uploads/")
         assert send(client, made) == 204
         bucket = urlsplit(str(settings.objects.url)).netloc

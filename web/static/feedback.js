@@ -1,4 +1,4 @@
-// Teaches: a part of a photo joins the gallery that it was searched in, under a label; and what a person says of an answer
+// A part of a photo is added to the gallery that it was searched in, under a label; and what a person says of an answer
 // is kept.
 
 import * as api from "./api.js";
@@ -8,7 +8,7 @@ const whole = (box) => box?.map(Math.round) ?? null;
 
 // Resolves to the outcome {status, item_id}. `box` is in pixels of the answer's photo; null: all of it. The service cuts it
 // out, so that a picture that this browser cannot show does as well.
-export async function teach({ job }, box, label) {
+export async function enroll({ job }, box, label) {
   const done = await api.follow(await api.enrollFrom(job.result.gallery.name, job.id, whole(box), label), () => {});
   const [item] = done.result?.items ?? [];
   if (item && item.status !== "rejected") return item;
