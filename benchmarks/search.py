@@ -43,16 +43,16 @@ class Item:
     metadata: dict[str, str] = field(default_factory=dict, hash=False)
 
 
-def vectors(count: int, seed: int, path: Path) -> NDArray[np.float32]:
+def vectors(count: int, seed: int, path: Path, dim: int = DIM) -> NDArray[np.float32]:
     """(N, D) unit rows, mapped from a file as a worker maps them."""
     rng = np.random.default_rng(seed)
     labels = -(-count // PER_LABEL)
-    clusters = rng.normal(size=(max(1, labels // 50), DIM)).astype(np.float32)
-    rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(count, DIM))
+    clusters = rng.normal(size=(max(1, labels // 50), dim)).astype(np.float32)
+    rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(count, dim))
     for start in range(0, labels, CHUNK // PER_LABEL):
         some = min(CHUNK // PER_LABEL, labels - start)
-        centres = clusters[rng.integers(0, len(clusters), some)] + rng.normal(size=(some, DIM)).astype(np.float32)
-        noise = 0.7 * rng.normal(size=(some * PER_LABEL, DIM)).astype(np.float32)
+        centres = clusters[rng.integers(0, len(clusters), some)] + rng.normal(size=(some, dim)).astype(np.float32)
+        noise = 0.7 * rng.normal(size=(some * PER_LABEL, dim)).astype(np.float32)
         made = unit_rows(np.repeat(centres, PER_LABEL, axis=0) + noise)
         at = start * PER_LABEL
         rows[at : at + len(made)] = made[: count - at]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, ref
 
 import numpy as np
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+COUNTED_FOR_S = 600.0  # for so long a server's rows that somebody searches without a fault are not counted again
 ROW_BYTES = 4  # of each dimension
 BYTES_PER_ITEM = 600  # one Item and its strings as Python objects, measured
 ITEM_LINE_BYTES = (
@@ -66,6 +68,7 @@ class GalleryParts:
         self._store, self._files = store, files
         self._tables: WeakValueDictionary[str, LabelTable] = WeakValueDictionary()
         self._labelled: WeakValueDictionary[int, Labelled] = WeakValueDictionary()
+        self._counted: dict[str, tuple[ref[MilvusRows], float]] = {}  # by partition: who searches it, and since when
 
     def load(
         self, manifest: GalleryManifest, features: Callable[[GalleryManifest, Any], Callable[[str], Any]] | None
@@ -75,8 +78,13 @@ class GalleryParts:
         if server is not None and choice_of(manifest.index).remote:
             records = [(one, read_record(self._store, manifest, one, kind)) for one, kind in due(manifest)]
             known = [(segment, record) for segment, record in records if record is not None]
-            if filled := filled_of(self._store, server, manifest, known):
-                return self._remote(manifest, server, filled, features)
+            counted = self._counted_lately()
+            if filled := filled_of(self._store, server, manifest, known, counted):
+                loaded, rows = self._remote(manifest, server, filled, features)
+                now = time.monotonic()
+                since = {one: counted[one][1] if one in counted else now for one in rows.partitions}
+                self._counted = {**self._counted_lately(), **{one: (ref(rows), at) for one, at in since.items()}}
+                return loaded
         return self._local(manifest, features)
 
     def _remote(
@@ -85,7 +93,7 @@ class GalleryParts:
         server: MilvusServer,
         filled: Sequence[Filled],
         features: Callable[[GalleryManifest, Any], Callable[[str], Any]] | None,
-    ) -> Loaded:
+    ) -> tuple[Loaded, MilvusRows]:
         """Of the segments that the server has no file is read; all others are searched here."""
         there = {one.segment for one in filled}
         left = replace(manifest, segments=tuple(one for one in manifest.segments if one not in there))
@@ -103,7 +111,13 @@ class GalleryParts:
         )
         if features is not None:
             gallery.features_by(features(manifest, gallery.find))
-        return Loaded(gallery, local.size_bytes, local.awaited, local.held)
+        return Loaded(gallery, local.size_bytes, local.awaited, local.held), rows
+
+    def _counted_lately(self) -> dict[str, tuple[ref[MilvusRows], float]]:
+        """The partitions that a new version need not have counted: there are many in a large gallery, and they never change."""
+        until = time.monotonic() - COUNTED_FOR_S
+        known = [(one, rows(), (rows, since)) for one, (rows, since) in self._counted.items() if since > until]
+        return {one: about for one, rows, about in known if rows is not None and not rows.outdated}
 
     def _local(
         self, manifest: GalleryManifest, features: Callable[[GalleryManifest, Any], Callable[[str], Any]] | None

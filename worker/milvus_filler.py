@@ -16,7 +16,7 @@ from models.galleries.gallery import faiss_module
 from worker.milvus_rows import Filled
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from numpy.typing import NDArray
 
@@ -53,14 +53,22 @@ def fill(server: MilvusServer, manifest: GalleryManifest, segment: Segment, stor
 
 
 def filled_of(
-    store: GalleryStore, server: MilvusServer, manifest: GalleryManifest, records: Sequence[tuple[Segment, IndexRecord]]
+    store: GalleryStore,
+    server: MilvusServer,
+    manifest: GalleryManifest,
+    records: Sequence[tuple[Segment, IndexRecord]],
+    counted: Collection[str] = (),
 ) -> list[Filled]:
     """Those segments whose rows the server has, all of them. A record whose rows have gone is removed: they come again.
 
+    Partitions in `counted` are known to be whole, and are not counted again.
     Raises MilvusUnavailable, StorageUnavailable.
     """
     found = []
     for segment, record in records:
+        if record.partition in counted:
+            found.append(Filled(segment, record.partition))
+            continue
         there = server.count(server.collection(manifest.generation), [record.partition])
         if there == segment.item_count:
             found.append(Filled(segment, record.partition))

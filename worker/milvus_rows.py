@@ -55,6 +55,7 @@ class MilvusRows:
         dim: int,
         find: Callable[[Collection[str]], dict[str, Item]],
         filters: Sequence[Filter] = (),
+        failed: threading.Event | None = None,
     ) -> None:
         self._server, self._collection, self._filled = server, collection, tuple(filled)
         self._dim, self._find, self._filters = dim, find, tuple(filters)
@@ -64,13 +65,18 @@ class MilvusRows:
         self._where = Where(facets=tuple(facet(name, value) for name, value in self._filters))
         self._sums: dict[str, tuple[NDArray[np.float32], int]] = {}
         self._guard = threading.Lock()
-        self._outdated = False
+        self._failed = failed or threading.Event()  # of all views: what one finds missing the others lack too
         self._count = self._counted() if filters else sum(one.segment.live_count for one in self._filled)
+
+    @property
+    def partitions(self) -> Sequence[str]:
+        """Where its rows are."""
+        return self._partitions
 
     @property
     def outdated(self) -> bool:
         """Whether the server failed since: then its rows are counted again before it is searched again."""
-        return self._outdated
+        return self._failed.is_set()
 
     def __len__(self) -> int:
         return self._count
@@ -80,10 +86,10 @@ class MilvusRows:
         try:
             found = self._nearest(queries, k)
         except MilvusUnavailable:
-            self._outdated = True
+            self._failed.set()
             raise
         if self._count and len(queries) and not any(found):
-            self._outdated = True
+            self._failed.set()
             raise MilvusUnavailable("The Milvus server finds none of the gallery's rows.")
         whole = self._whole([hit for near in found for hit in near])
         return [[Match(whole.get(hit.item.id, hit.item), hit.similarity) for hit in near] for near in found]
@@ -109,7 +115,7 @@ class MilvusRows:
     def filtered(self, filters: Sequence[Filter]) -> MilvusRows:
         """Those rows alone whose items' metadata meets all filters."""
         several = (*self._filters, *filters)
-        return MilvusRows(self._server, self._collection, self._filled, self._dim, self._find, several)
+        return MilvusRows(self._server, self._collection, self._filled, self._dim, self._find, several, self._failed)
 
     def _lives(self, hit: Hit) -> bool:
         return hit.item.id not in self._removed[hit.key >> 32]

@@ -135,6 +135,44 @@ def test_rows_that_have_gone_are_noticed_and_come_again(
     assert cache.current(gallery).gallery.search(rows[:1], 1)[0][0].item == items[0]
 
 
+def test_a_new_version_does_not_count_the_servers_rows_again(
+    store: GalleryStore, cache: GalleryCache, gallery: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[str] = []
+    count = MilvusServer.count
+
+    def noted(self: MilvusServer, collection: str, partitions: list[str], *where: object) -> int:
+        counted.extend(partitions)
+        return count(self, collection, partitions, *where)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(MilvusServer, "count", noted)
+    cache.current(gallery)
+    assert len(counted) == 1
+    items, rows = made_items(1, 700)
+    store.add(gallery, items, rows, "d" * 64)
+    assert cache.current(gallery).gallery.search(rows, 1)[0][0].item == items[0]
+    assert len(counted) == 1
+    monkeypatch.setattr("worker.gallery_parts.COUNTED_FOR_S", 0.0)
+    store.remove(gallery, [items[0].id])
+    cache.current(gallery)
+    assert len(counted) == 2
+
+
+def test_what_a_filtered_search_misses_is_counted_again(
+    store: GalleryStore, cache: GalleryCache, milvus: MilvusServer, tmp_path: Path
+) -> None:
+    store.create("drinks", "d" * 64, index=MILVUS)
+    items, rows = made_items(150)
+    store.add("drinks", [replace(one, metadata={"brand": "x"}) for one in items], rows, "d" * 64)
+    build(store, "drinks", tmp_path / "files")
+    narrow = cache.current("drinks").gallery.filtered([("brand", "x")])
+    milvus.drop(collection_of(store, "drinks"))
+    with pytest.raises(MilvusUnavailable):
+        narrow.search(rows[:1], 1)
+    time.sleep(PAUSE_S)
+    assert not isinstance(cache.current("drinks").gallery, SourcedGallery)  # the files are searched
+
+
 def test_a_filler_that_dies_leaves_nothing_that_anybody_reads(
     store: GalleryStore, cache: GalleryCache, milvus: MilvusServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
