@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
     from contracts.indexes import BuiltKind, IndexChoice
     from infra.galleries.files import Segment
+    from infra.galleries.indexes import IndexRecord
     from infra.galleries.milvus import MilvusServer
     from infra.galleries.segments import SegmentFiles, StoredSegment
     from infra.galleries.store import GalleryManifest, GalleryStore, Item
     from models.galleries.gallery import LabeledItem
-    from worker.milvus_rows import Filled
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,9 @@ class GalleryParts:
         self._store, self._files = store, files
         self._tables: WeakValueDictionary[str, LabelTable] = WeakValueDictionary()
         self._labelled: WeakValueDictionary[int, Labelled] = WeakValueDictionary()
-        self._counted: dict[str, tuple[ref[MilvusRows], float]] = {}  # by partition: who searches it, and since when
+        self._remote_rows: dict[
+            str, tuple[ref[MilvusRows], float]
+        ] = {}  # by collection: the last, and when all was counted
 
     def load(
         self, manifest: GalleryManifest, features: Callable[[GalleryManifest, Any], Callable[[str], Any]] | None
@@ -78,46 +80,50 @@ class GalleryParts:
         if server is not None and choice_of(manifest.index).remote:
             records = [(one, read_record(self._store, manifest, one, kind)) for one, kind in due(manifest)]
             known = [(segment, record) for segment, record in records if record is not None]
-            counted = self._counted_lately()
-            if filled := filled_of(self._store, server, manifest, known, counted):
-                loaded, rows = self._remote(manifest, server, filled, features)
-                now = time.monotonic()
-                since = {one: counted[one][1] if one in counted else now for one in rows.partitions}
-                self._counted = {**self._counted_lately(), **{one: (ref(rows), at) for one, at in since.items()}}
-                return loaded
+            if (rows := self._rows(manifest, server, known)) is not None:
+                return self._remote(manifest, rows, features)
         return self._local(manifest, features)
 
     def _remote(
         self,
         manifest: GalleryManifest,
-        server: MilvusServer,
-        filled: Sequence[Filled],
+        rows: MilvusRows,
         features: Callable[[GalleryManifest, Any], Callable[[str], Any]] | None,
-    ) -> tuple[Loaded, MilvusRows]:
+    ) -> Loaded:
         """Of the segments that the server has no file is read; all others are searched here."""
-        there = {one.segment for one in filled}
+        there = {one.segment for one in rows.filled}
         left = replace(manifest, segments=tuple(one for one in manifest.segments if one not in there))
         local = self._local(replace(left, item_count=sum(one.live_count for one in left.segments)), None)
-        rows = MilvusRows(
-            server,
-            server.collection(manifest.generation),
-            filled,
-            manifest.dim or 0,
-            partial(find, self._store, manifest),
-        )
         calibration = stored_calibration(manifest.calibration, manifest.name)
         gallery = SourcedGallery(
             [LocalSource(local.gallery), rows], manifest.dim or 0, manifest.name, manifest.version, calibration
         )
         if features is not None:
             gallery.features_by(features(manifest, gallery.find))
-        return Loaded(gallery, local.size_bytes, local.awaited, local.held), rows
+        return Loaded(gallery, local.size_bytes, local.awaited, local.held)
 
-    def _counted_lately(self) -> dict[str, tuple[ref[MilvusRows], float]]:
-        """The partitions that a new version need not have counted: there are many in a large gallery, and they never change."""
-        until = time.monotonic() - COUNTED_FOR_S
-        known = [(one, rows(), (rows, since)) for one, (rows, since) in self._counted.items() if since > until]
-        return {one: about for one, rows, about in known if rows is not None and not rows.outdated}
+    def _rows(
+        self, manifest: GalleryManifest, server: MilvusServer, known: Sequence[tuple[Segment, IndexRecord]]
+    ) -> MilvusRows | None:
+        """What the server has of a version; None: nothing. Versions of the same files share what is remembered of them.
+
+        There are many partitions in a large gallery, and they never change: what the version before searches without a
+        fault is counted again only after COUNTED_FOR_S.
+        """
+        collection = server.collection(manifest.generation)
+        newest, counted_at = self._remote_rows.get(collection, (None, 0.0))
+        before = newest() if newest is not None else None
+        if before is None or before.outdated or counted_at < time.monotonic() - COUNTED_FOR_S:
+            before, counted_at = None, time.monotonic()
+        filled = filled_of(self._store, server, manifest, known, before.partitions if before else ())
+        if not filled:
+            return None
+        if before is not None and before.filled == tuple(filled):
+            return before
+        find_here = partial(find, self._store, manifest)
+        rows = MilvusRows(server, collection, filled, manifest.dim or 0, find_here)
+        self._remote_rows[collection] = ref(rows), counted_at
+        return rows
 
     def _local(
         self, manifest: GalleryManifest, features: Callable[[GalleryManifest, Any], Callable[[str], Any]] | None

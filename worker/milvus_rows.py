@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 SPARE = 32  # rows requested beyond those wanted, where some of the rows were removed
 WIDER = 8  # times as many, where that did not suffice; after that the removed ones are named to the server
+MOST_SEEN = 4096  # items
 MOST_SUMS = 20_000  # labels whose sums of rows are kept
 
 
@@ -57,16 +59,18 @@ class MilvusRows:
         filters: Sequence[Filter] = (),
         failed: threading.Event | None = None,
     ) -> None:
-        self._server, self._collection, self._filled = server, collection, tuple(filled)
+        self._server, self._collection = server, collection
+        self.filled = tuple(filled)
         self._dim, self._find, self._filters = dim, find, tuple(filters)
-        self._partitions = [one.partition for one in self._filled]
-        self._removed = {one.number: frozenset(one.segment.removed) for one in self._filled}
+        self._partitions = [one.partition for one in self.filled]
+        self._removed = {one.number: frozenset(one.segment.removed) for one in self.filled}
         self._removed_hashes = {number: frozenset(map(hashed, ids)) for number, ids in self._removed.items()}
         self._where = Where(facets=tuple(facet(name, value) for name, value in self._filters))
         self._sums: dict[str, tuple[NDArray[np.float32], int]] = {}
+        self._seen: OrderedDict[str, Item] = OrderedDict()  # the last items that were found
         self._guard = threading.Lock()
         self._failed = failed or threading.Event()  # of all views: what one finds missing the others lack too
-        self._count = self._counted() if filters else sum(one.segment.live_count for one in self._filled)
+        self._count = self._counted() if filters else sum(one.segment.live_count for one in self.filled)
 
     @property
     def partitions(self) -> Sequence[str]:
@@ -92,6 +96,10 @@ class MilvusRows:
             self._failed.set()
             raise MilvusUnavailable("The Milvus server finds none of the gallery's rows.")
         whole = self._whole([hit for near in found for hit in near])
+        with self._guard:
+            self._seen.update((hit.item.id, whole.get(hit.item.id, hit.item)) for near in found for hit in near)
+            while len(self._seen) > MOST_SEEN:
+                self._seen.popitem(last=False)
         return [[Match(whole.get(hit.item.id, hit.item), hit.similarity) for hit in near] for near in found]
 
     def sums_of(self, labels: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -108,14 +116,18 @@ class MilvusRows:
         return sums, np.array([known[label][1] for label in labels], np.int64)
 
     def find_all(self, ids: Collection[str]) -> dict[str, LabeledItem]:
-        """The living items with these ids."""
-        hits = [hit for hit in self._server.items(self._collection, self._partitions, ids) if self._lives(hit)]
-        return {**{hit.item.id: hit.item for hit in hits}, **self._whole(hits)}
+        """The living items with these ids. Those of the last answers are known: a second look names them one by one."""
+        with self._guard:
+            known = {one: self._seen[one] for one in ids if one in self._seen}
+        if not (missing := [one for one in ids if one not in known]):
+            return dict(known)
+        hits = [hit for hit in self._server.items(self._collection, self._partitions, missing) if self._lives(hit)]
+        return {**known, **{hit.item.id: hit.item for hit in hits}, **self._whole(hits)}
 
     def filtered(self, filters: Sequence[Filter]) -> MilvusRows:
         """Those rows alone whose items' metadata meets all filters."""
         several = (*self._filters, *filters)
-        return MilvusRows(self._server, self._collection, self._filled, self._dim, self._find, several, self._failed)
+        return MilvusRows(self._server, self._collection, self.filled, self._dim, self._find, several, self._failed)
 
     def _lives(self, hit: Hit) -> bool:
         return hit.item.id not in self._removed[hit.key >> 32]
@@ -141,7 +153,7 @@ class MilvusRows:
     def _without_removed(self, queries: NDArray[np.float32], k: int) -> list[list[Hit]]:
         """The nearest rows of each partition among those that were not removed, merged."""
         found: list[list[Hit]] = [[] for _ in queries]
-        for one in self._filled:
+        for one in self.filled:
             where = replace(self._where, without=tuple(sorted(self._removed_hashes[one.number])))
             near = self._server.search(self._collection, [one.partition], queries, k, where)
             found = [[*known, *hits] for known, hits in zip(found, near, strict=True)]
@@ -160,7 +172,7 @@ class MilvusRows:
     def _counted(self) -> int:
         """How many living rows meet the filters."""
         count = self._server.count(self._collection, self._partitions, self._where)
-        for one in self._filled:
+        for one in self.filled:
             for some in _chunks(sorted(self._removed_hashes[one.number])):
                 count -= self._server.count(self._collection, [one.partition], replace(self._where, items=some))
         return count

@@ -335,3 +335,17 @@ def test_binary_galleries_are_not_joined_with_one_in_milvus(
     with pytest.raises(GalleryError, match="codes"):
         cache.joined([cache.current(gallery), cache.current("codes")])
     assert cache.current("codes").gallery.dim == DIM
+
+
+def test_a_new_version_keeps_what_is_remembered_and_a_second_look_asks_for_no_item(
+    store: GalleryStore, cache: GalleryCache, milvus: MilvusServer, gallery: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items, rows = made_items(150)
+    found = cache.current(gallery).gallery.search_labels(rows[:1], 3)[0]
+    add(store, gallery, 2, 5000)
+    for name in ("rows", "items", "count"):
+        monkeypatch.setattr(milvus, name, lambda *_: pytest.fail("the server was asked again"))
+    again = cache.current(gallery).gallery
+    assert len(again) == 152
+    assert [one.item for one in again.search(rows[:1], 3)[0]] == [one.item for one in found.matches]
+    assert again.find(items[0].id) == items[0]
