@@ -47,7 +47,12 @@ LINE_BYTES = 65_535  # the longest VARCHAR
 CUT = "metadata_cut"  # in a line that is too long with its metadata
 NO_COLLECTION, NO_PARTITION = 100, 200  # Milvus' error codes
 NOT_CONNECTED = 2  # its client's
-GRPC = {"grpc.max_reconnect_backoff_ms": 1000}  # else a server that was away for long is not seen for two minutes
+GRPC = {
+    "grpc.max_reconnect_backoff_ms": 1000,  # else a server that was away for long is not seen for two minutes
+    # gRPC servers let pings pass every five minutes (gRFC A8), and end connections that send the client's own of ten seconds.
+    "grpc.keepalive_time_ms": 300_000,
+    "grpc.keepalive_permit_without_calls": 0,
+}
 MOST_NAMED = 1024  # ids or labels of one query
 
 log = logging.getLogger(__name__)
