@@ -1,6 +1,6 @@
 """What a gallery in Milvus costs, by a real Milvus Lite server, next to the same gallery searched by Faiss in the process.
 
-    python -m benchmarks.milvus [--quick]           measures, and writes benchmarks/results/milvus.json and docs/scaling.md
+    python -m benchmarks.milvus [--quick|--sizes …] measures, and writes benchmarks/results/milvus.json and docs/scaling.md
     python -m benchmarks.milvus --plan [OPTION ...] prints what larger galleries need, from what was measured
 
 Each gallery is one file of the object store, and so one partition, filled, loaded and searched by the code that a keeper and a
@@ -271,10 +271,16 @@ def rounded(value: Any) -> Any:
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
+def sizes_of(text: str) -> list[tuple[int, int]]:
+    """`1000000x512,100000x64` as rows and dimensions. Raises ValueError."""
+    return [(int(count), int(dim)) for count, _, dim in (one.partition("x") for one in text.split(","))]
+
+
 def main() -> None:
     """Measures and writes, or prints the plan."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small sizes, printed and not kept")
+    parser.add_argument("--sizes", type=sizes_of, metavar="ROWSxDIMENSIONS,...", help="others, printed and not kept")
     parser.add_argument("--plan", action="store_true", help="print the plan by benchmarks/results/milvus.json")
     for one in fields(Assumed):
         parser.add_argument(f"--{one.name.replace('_', '-')}", type=float, default=one.default, help="of the plan")
@@ -286,11 +292,11 @@ def main() -> None:
     about = machine()
     about["packages"] |= {name: version(name) for name in ("milvus-lite", "pymilvus")}
     sizes = []
-    for count, dim in QUICK if chosen.quick else SIZES:
+    for count, dim in chosen.sizes or (QUICK if chosen.quick else SIZES):
         with tempfile.TemporaryDirectory() as folder:
             sizes.append(measured(count, dim, Path(folder)))
         print(json.dumps(sizes[-1]), flush=True)
-    if not chosen.quick:
+    if not (chosen.quick or chosen.sizes):
         record = {"suite": "milvus", "command": "python -m benchmarks.milvus", "machine": about, "sizes": sizes}
         RESULT.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), record), encoding="utf-8")

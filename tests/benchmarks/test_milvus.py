@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -29,6 +30,20 @@ def test_turns_end_when_the_time_is_over_but_not_before_the_fewest(monkeypatch: 
     assert {len(taken) for taken in times.values()} == {milvus.ROUNDS}
     monkeypatch.setattr(milvus, "ROUNDS_S", 0.0)
     assert {len(taken) for taken in milvus.in_turns({"a": lambda: None}).values()} == {milvus.FEWEST}
+
+
+def test_other_sizes_are_printed_and_not_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr("sys.argv", ["milvus", "--sizes", "3000x8,500x16"])
+    monkeypatch.setattr(milvus, "RESULT", tmp_path / "milvus.json")
+    monkeypatch.setattr(milvus, "measured", lambda count, dim, _folder: {"rows": count, "dimensions": dim})
+    milvus.main()
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [
+        {"rows": 3000, "dimensions": 8},
+        {"rows": 500, "dimensions": 16},
+    ]
+    assert not milvus.RESULT.exists()
 
 
 def test_a_process_memory_and_time_are_read_of_the_system() -> None:
