@@ -12,6 +12,7 @@ import redis
 
 from contracts.errors import ServiceError
 from infra.erasure.eraser import Eraser
+from infra.errors.galleries import MilvusUnavailable
 from infra.galleries.deleted import purge_due
 from worker.imports.leftovers import clear_imports
 
@@ -61,12 +62,18 @@ class GalleryKeeper:
     def round(self) -> None:
         """Purges what is due, and erases what is left to erase, the pictures of what was purged too."""
         self._allowed()
-        purged = purge_due(self._store, self._keep_s, self._time(), self._eraser.before_purge)
-        if purged:
-            log.info("galleries purged", extra={"count": purged})
+        away: MilvusUnavailable | None = None
+        try:
+            purged = purge_due(self._store, self._keep_s, self._time(), self._eraser.before_purge)
+            if purged:
+                log.info("galleries purged", extra={"count": purged})
+        except MilvusUnavailable as error:  # what has nothing to do with it is done all the same
+            away = error
         cleared = clear_imports(self._store.objects, self._ledger)
         if cleared:
             log.info("files of ended imports removed", extra={"count": cleared})
         finished = self._eraser.finish_left()
         if finished:
             log.info("erasures finished", extra={"count": finished})
+        if away is not None:
+            raise away

@@ -19,11 +19,11 @@ from infra.errors.photos import ObjectNotFound
 from infra.galleries.indexes import IndexRecord, due, publish, read_record
 from infra.galleries.keys import index_keys
 from infra.galleries.milvus import open_milvus, required
-from infra.galleries.milvus_tidy import tidy
 from infra.galleries.segments import SegmentFiles
-from infra.galleries.store import GalleryStore
+from infra.galleries.store import GalleryLock, GalleryStore
 from infra.jobs.records import isoformat
 from infra.objects.opening import open_store
+from infra.redis.client import open_client
 from infra.runtime.logs import configure_logging, fatal
 from infra.runtime.settings import load_settings
 from models.galleries.built_index import build
@@ -50,7 +50,17 @@ def missing(store: GalleryStore, manifest: GalleryManifest) -> list[tuple[Segmen
 
 
 def build_missing(store: GalleryStore, files: SegmentFiles, name: str) -> int:
-    """Builds what the version in force lacks; the number of indexes. Raises ServiceError, GalleryError."""
+    """Builds what the version in force lacks; the number of indexes. Raises ServiceError, GalleryError.
+
+    One process at a time fills a server: what two of them fill is there twice. Raises GalleryBusy for the others.
+    """
+    if not any(kind == "Milvus" for _, kind in missing(store, store.manifest(name))):
+        return _build_missing(store, files, name)
+    with store.filling(name):
+        return _build_missing(store, files, name)
+
+
+def _build_missing(store: GalleryStore, files: SegmentFiles, name: str) -> int:
     manifest = store.manifest(name)
     built = 0
     for segment, kind in missing(store, manifest):
@@ -59,12 +69,14 @@ def build_missing(store: GalleryStore, files: SegmentFiles, name: str) -> int:
         except ObjectNotFound:
             continue  # the version was replaced meanwhile
         if kind == "Milvus":
-            publish(store, manifest, segment, kind, None, fill(required(store.milvus), manifest, segment, stored))
+            record = fill(required(store.milvus), manifest, segment, stored)
+            publish(store, manifest, segment, kind, None, record)
         else:
-            publish(store, manifest, segment, kind, *_built(segment, kind, stored.embeddings))
+            data, record = _built(segment, kind, stored.embeddings)
+            publish(store, manifest, segment, kind, data, record)
         built += 1
         log.info("index built", extra={"gallery": name, "kind": kind, "items": segment.item_count})
-        _forget_if_gone(store, manifest, segment, kind)
+        _forget_if_gone(store, manifest, segment, kind, record.partition)
     return built
 
 
@@ -86,7 +98,9 @@ def _built(segment: Segment, kind: BuiltKind, rows: NDArray[np.float32]) -> tupl
     return made.data, record
 
 
-def _forget_if_gone(store: GalleryStore, manifest: GalleryManifest, segment: Segment, kind: BuiltKind) -> None:
+def _forget_if_gone(
+    store: GalleryStore, manifest: GalleryManifest, segment: Segment, kind: BuiltKind, partition: str
+) -> None:
     """Removes what must not outlast a gallery that was deleted or erased meanwhile."""
     try:
         current = store.manifest(manifest.name)
@@ -101,8 +115,9 @@ def _forget_if_gone(store: GalleryStore, manifest: GalleryManifest, segment: Seg
     if gone:
         for key in index_keys(manifest.name, manifest.generation, segment.id, kind):
             store.objects.delete(key)
-        if kind == "Milvus":
-            tidy(store, required(store.milvus), manifest.name, manifest.generation, unfinished_s=0)
+        if partition:
+            server = required(store.milvus)
+            server.drop_partition(server.collection(manifest.generation), partition)
 
 
 def main() -> None:
@@ -113,7 +128,9 @@ def main() -> None:
     try:
         settings = load_settings()
         configure_logging(settings.log)
-        store = GalleryStore(open_store(settings.objects, settings.data_dir), milvus=open_milvus(settings.milvus))
+        objects = open_store(settings.objects, settings.data_dir)
+        lock = None if settings.redis_url is None else GalleryLock(open_client(settings))
+        store = GalleryStore(objects, lock, open_milvus(settings.milvus))
         build_missing(store, SegmentFiles(store, settings.data_dir / CACHE), sys.argv[1])
     except ServiceError as error:
         raise fatal(error.detail) from None

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class IndexKeeper:
-    """The rounds. `run` returns once `stop` is set. Any number may run: what two build is the same twice."""
+    """The rounds. `run` returns once `stop` is set. Any number may run: what two build is the same twice, and one alone fills a server."""
 
     def __init__(self, settings: Settings, store: GalleryStore, allowed: Callable[[], None] = lambda: None) -> None:
         self._interval_s = min(LONGEST_INTERVAL_S, 10 * settings.jobs.sweep_interval_s)

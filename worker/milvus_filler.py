@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from infra.galleries.segments import StoredSegment
     from infra.galleries.store import GalleryStore
 
-BATCH_BYTES = 4_000_000  # of vectors in one write; a server takes 64 MB by default
 MEASURED_BY = 64  # queries
 
 log = logging.getLogger(__name__)
@@ -36,8 +35,7 @@ def fill(server: MilvusServer, manifest: GalleryManifest, segment: Segment, stor
     started = time.perf_counter()
     partition, collection = new_partition(), server.collection(manifest.generation)
     rows = stored.embeddings
-    batch = max(1, BATCH_BYTES // (4 * rows.shape[1]))
-    server.fill(collection, partition, rows.shape[1], stored.items, rows, batch)
+    server.fill(collection, partition, rows.shape[1], stored.items, rows)
     return IndexRecord(
         sha256="",
         embeddings_sha256=segment.embeddings_sha256,

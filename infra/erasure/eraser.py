@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
 from contracts.errors import ServiceError
+from contracts.indexes import choice_of
 from contracts.names import readable_label
 from infra.erasure.jobs import erase_job
 from infra.erasure.pictures import delete_unused, digest_of, manifests_of, pictures_of, pointers
@@ -167,16 +168,26 @@ class Eraser:
                 erase_rows(self._store, name, generation, erasure.item_ids, erasure.until or erasure.requested_at)
                 for generation in erasure.generations
             )
-            for generation in erasure.generations:
-                drop_reports(self._store.objects, name, generation)  # labels and ids are named there, too
-                if self._store.milvus is not None:
-                    tidy(self._store, self._store.milvus, name, generation, unfinished_s=0)
+            for generation in erasure.generations:  # labels and ids are named there, too
+                drop_reports(self._store.objects, name, generation)
             erasure = self.records.note(replace(erasure, vectors=rows).after("rows"))
+        if "server" not in erasure.steps:
+            self._tidy_server(name, erasure.generations)
+            erasure = self.records.note(erasure.after("server"))
         if "feedback" not in erasure.steps:
             keys = set(erasure.pictures)
             prefixes = [feedback_prefix(name, generation) for generation in erasure.generations]
             erasure = self._without_feedback(erasure, prefixes, lambda _key, image: image in keys)
         return erasure
+
+    def _tidy_server(self, name: str, generations: Collection[str]) -> None:
+        """Drops from Milvus the files that were written again. Of galleries that were never there it is not called."""
+        server = self._store.milvus
+        for pointer in pointers(self._store, name) if server is not None else ():
+            if server is None or pointer.generation not in generations:
+                continue
+            if any(choice_of(kept.index).remote for kept in manifests_of(self._store, name, pointer)):
+                tidy(self._store, server, name, pointer, unfinished_s=0)
 
     def _gallery(self, erasure: Erasure) -> Erasure:
         name = str(erasure.gallery)

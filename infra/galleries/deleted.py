@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from infra.errors.galleries import GalleryCorrupt, GalleryExists, GalleryNotFound
+from infra.errors.galleries import GalleryCorrupt, GalleryExists, GalleryNotFound, MilvusUnavailable
 from infra.errors.photos import ObjectNotFound
 from infra.errors.service import StorageUnavailable
 from infra.galleries.files import Pointer, check_name
@@ -174,11 +174,12 @@ def purge(store: GalleryStore, deleted: DeletedGallery, before: Callable[[Delete
             writing.hold.check()
     if before is not None:
         before(deleted)
-    if store.milvus is not None:
-        store.milvus.drop(store.milvus.collection(generation))
     prefixes = files_prefix(name, generation), feedback_prefix(name, generation), lint_prefix(name, generation)
     with store._joining(name):  # whoever joins files of it writes none any more
-        for key in [key for prefix in prefixes for key in store.objects.list(prefix)]:
+        keys = [key for prefix in prefixes for key in store.objects.list(prefix)]
+        if store.milvus is not None and any(key.endswith(".milvus.json") for key in keys):
+            store.milvus.drop(store.milvus.collection(generation))
+        for key in keys:
             store.objects.delete(key)
     audit.gallery_changed("purged", name, deleted.version, None)
     _forget(store.objects, name, generation)
@@ -190,7 +191,15 @@ def purge_due(
 ) -> int:
     """Purges what was deleted `keep_s` seconds before `now`, and what an earlier purge left. Returns how many."""
     due = [one for one in all_deleted(store, purging=True) if one.purging or one.deleted_s + keep_s <= now]
-    return sum(purge(store, one, before) for one in due)
+    purged, failure = 0, None
+    for one in due:
+        try:
+            purged += purge(store, one, before)
+        except MilvusUnavailable as error:  # which keeps no other gallery from its end
+            failure = error
+    if failure is not None:
+        raise failure
+    return purged
 
 
 def another_generation(generation: str) -> str:

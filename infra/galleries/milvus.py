@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 import secrets
 import threading
 import time
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 
 MOST_RESULTS = 16_384  # of one search: Milvus' own limit
 BATCH = 4096  # rows of one answer
+BATCH_BYTES = 4_000_000  # of vectors and lines in one write; a server takes 64 MB by default
+FLUSH_S = 3600.0  # the longest that a server may take to keep what was written
+DROPS = 3  # tries to drop a partition
 PAUSE_S = 0.5  # after a failure, until the next connection: each one too soon puts the channel's own next try off
 LINE_BYTES = 65_535  # the longest VARCHAR
 CUT = "metadata_cut"  # in a line that is too long with its metadata
@@ -126,6 +130,7 @@ class MilvusServer:
 
     def __init__(self, settings: MilvusSettings) -> None:
         self._settings = settings
+        self._timeout_s = settings.timeout_s
         self._connected: Any = None
         self._again_at = 0.0
         self._guard = threading.Lock()
@@ -134,30 +139,30 @@ class MilvusServer:
         """The name of a gallery's collection."""
         return f"{self._settings.collections}_{generation}"
 
-    def fill(
-        self, collection: str, partition: str, dim: int, items: Iterable[Item], rows: NDArray[np.float32], batch: int
-    ) -> None:
+    def fill(self, collection: str, partition: str, dim: int, items: Iterable[Item], rows: NDArray[np.float32]) -> None:
         """Writes the rows (N, D) of `items` into a new partition, and returns when they can be searched."""
         self._ensure(collection, dim)
         random = int(partition[1:9], 16) << 32
         with self._errors():
-            self._client.create_partition(collection, partition)
+            self._client.create_partition(collection, partition, timeout=self._timeout_s)
             entries: list[dict[str, Any]] = []
+            size = 0
             for row, (item, embedding) in enumerate(zip(items, rows, strict=True)):
                 entries.append(_entry(random | row, item, embedding))
-                if len(entries) == batch:
-                    self._client.insert(collection, entries, partition_name=partition)
-                    entries = []
+                size += 4 * dim + len(entries[-1]["line"])
+                if size >= BATCH_BYTES:
+                    self._client.insert(collection, entries, partition_name=partition, timeout=self._timeout_s)
+                    entries, size = [], 0
             if entries:
-                self._client.insert(collection, entries, partition_name=partition)
-            self._client.flush(collection)
+                self._client.insert(collection, entries, partition_name=partition, timeout=self._timeout_s)
+            self._client.flush(collection, timeout=FLUSH_S)
 
     def count(self, collection: str, partitions: Sequence[str], where: Where | None = None) -> int:
         """How many rows there are; 0 where the collection or a partition has gone. Has the server load what it does not hold."""
         there = set(self.partitions(collection))
         if there.intersection(partitions):
             with self._errors():
-                self._client.load_collection(collection)
+                self._load(collection)
         count = 0
         for partition in [one for one in partitions if one in there]:
             # Milvus Lite counts without regard to partitions; their keys tell the rows apart.
@@ -172,6 +177,7 @@ class MilvusServer:
                     output_fields=["count(*)"],
                     partition_names=[partition],
                     consistency_level="Strong",
+                    timeout=self._timeout_s,
                 )
                 count += int(found[0]["count(*)"])
         return count
@@ -194,6 +200,7 @@ class MilvusServer:
                 output_fields=["line"],
                 partition_names=list(partitions),
                 search_params={"metric_type": "IP"},
+                timeout=self._timeout_s,
             )
             return [[_hit(one["key"], one["distance"], one["entity"]["line"]) for one in near] for near in found]
 
@@ -210,6 +217,7 @@ class MilvusServer:
                 filter=where.to_expression(),
                 output_fields=["key", *fields],
                 partition_names=list(partitions),
+                timeout=self._timeout_s,
             )
             try:
                 while page := pages.next():
@@ -232,20 +240,42 @@ class MilvusServer:
     def partitions(self, collection: str) -> tuple[str, ...]:
         """Those of a collection; none where there is none."""
         with suppress(_Gone), self._errors():
-            return tuple(one for one in self._client.list_partitions(collection) if one != "_default")
+            return tuple(
+                one for one in self._client.list_partitions(collection, timeout=self._timeout_s) if one != "_default"
+            )
         return ()
 
     def drop_partition(self, collection: str, partition: str) -> None:
         """Removes a partition; harmless where there is none."""
-        with suppress(_Gone), self._errors():
-            with suppress(*_unimplemented()):  # Milvus Lite releases none, and needs it not
-                self._client.release_partitions(collection, [partition])
-            self._client.drop_partition(collection, partition)
+        for left in reversed(range(DROPS)):
+            try:
+                with suppress(_Gone), self._errors():
+                    with suppress(*_unimplemented()):  # Milvus Lite releases none, and needs it not
+                        self._client.release_partitions(collection, [partition], timeout=self._timeout_s)
+                    self._client.drop_partition(collection, partition, timeout=self._timeout_s)
+            except MilvusUnavailable:  # one that somebody had loaded again in between is not dropped
+                if not left:
+                    raise
+            else:
+                return
 
     def drop(self, collection: str) -> None:
         """Removes a collection with all of its rows; harmless where there is none."""
         with suppress(_Gone), self._errors():
-            self._client.drop_collection(collection)
+            self._client.drop_collection(collection, timeout=self._timeout_s)
+
+    def generations(self) -> frozenset[str]:
+        """Of the galleries that have a collection here."""
+        named = re.compile(re.escape(self._settings.collections) + "_([0-9a-f]{12})")
+        with self._errors():
+            found = map(named.fullmatch, self._client.list_collections(timeout=self._timeout_s))
+            return frozenset(one[1] for one in found if one)
+
+    def _load(self, collection: str) -> None:
+        """Has the server hold the collection, if it does not. One that is held stays as it is, without what was released."""
+        state = self._client.get_load_state(collection, timeout=self._timeout_s)["state"]
+        if "Loaded" not in str(state).replace("NotLoad", ""):
+            self._client.load_collection(collection, timeout=self._timeout_s)
 
     def _ensure(self, collection: str, dim: int) -> None:
         """Makes the collection, indexed and loaded, if there is none. Any number may do so at the same time."""
@@ -254,7 +284,7 @@ class MilvusServer:
         with self._errors():
             client = self._client
             if client.has_collection(collection):
-                client.load_collection(collection)
+                self._load(collection)
                 return
             schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
             schema.add_field("key", DataType.INT64, is_primary=True)

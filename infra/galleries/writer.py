@@ -107,6 +107,15 @@ class GalleryWriter(GalleryReader):
             holds = [stack.enter_context(lock.hold(f"{check_name(name)}+join", 0)) for lock in locks]
             yield partial(_check_all, holds)
 
+    @contextmanager
+    def filling(self, name: str) -> Iterator[None]:
+        """The right to write a gallery's rows to its server. Raises GalleryBusy after a while."""
+        with ExitStack() as stack:
+            for lock in (self._local, self._lock):
+                if lock is not None:
+                    stack.enter_context(lock.hold(f"{check_name(name)}+fill", 0))
+            yield
+
     def _base(self, name: str, writing: Writing) -> tuple[Pointer, GalleryManifest]:
         if writing.pointer is None:
             raise not_found(name)

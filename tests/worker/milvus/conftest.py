@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,9 +27,15 @@ def lite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusLite]:
 
 
 @pytest.fixture
-def milvus(lite: MilvusLite) -> MilvusServer:
-    """Its client, to search exactly. Every gallery has a collection of its own, by its random generation."""
-    opened = open_milvus(MilvusSettings(uri=lite.uri, index_type="FLAT"))
+def collections() -> str:
+    """What the names of this test's collections begin with: it removes those of galleries that it does not know."""
+    return f"test{secrets.token_hex(4)}"
+
+
+@pytest.fixture
+def milvus(lite: MilvusLite, collections: str) -> MilvusServer:
+    """Its client, to search exactly."""
+    opened = open_milvus(MilvusSettings(uri=lite.uri, index_type="FLAT", collections=collections))
     assert opened is not None
     return opened
 

@@ -18,10 +18,13 @@ from tests.worker.large import add, make_small_ones_large
 
 
 @pytest.fixture
-def drinks(settings: Settings, lite: MilvusLite, monkeypatch: pytest.MonkeyPatch, milvus: MilvusServer) -> GalleryStore:
+def drinks(
+    settings: Settings, lite: MilvusLite, monkeypatch: pytest.MonkeyPatch, milvus: MilvusServer, collections: str
+) -> GalleryStore:
     """A gallery of 150 items in the store of the environment that commands are run in."""
     make_small_ones_large(monkeypatch)
     env = {**settings.to_env(), "SHITU_MILVUS__URI": lite.uri, "SHITU_MILVUS__INDEX_TYPE": "FLAT"}
+    env["SHITU_MILVUS__COLLECTIONS"] = collections
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     store = GalleryStore(open_store(settings.objects, settings.data_dir), milvus=milvus)

@@ -169,7 +169,7 @@ def test_an_erasure_leaves_nothing_of_an_item(
     collection = store.milvus.collection(generation)
     before = store.milvus.partitions(collection)
     assert erase_rows(store, gallery, generation, {items[7].id}, "9999") > 0
-    tidy(store, store.milvus, gallery, generation, unfinished_s=0)
+    tidy(store, store.milvus, gallery, store._pointer(gallery), unfinished_s=0)
     left = store.milvus.partitions(collection)
     assert len(left) == len(before) - (method == "Milvus")
     assert not store.milvus.items(collection, left, {items[7].id})
