@@ -116,7 +116,7 @@ def test_the_function_image_answers_an_upload_through_the_runtime_interface_clie
 ) -> None:
     only(image, "function")
     bucket = new_bucket(s3_endpoint)
-    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
+    keys: dict[str, Any] = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
     s3 = boto3.client("s3", endpoint_url=s3_endpoint, **keys)
     pictures = image.data / "pictures/pattern 1"
     pictures.mkdir(parents=True)
