@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,28 @@ def test_what_they_refer_to_is_declared() -> None:
     assert used - declared - data == set()
     assert set(re.findall(r"\b(var\.\w+)", text)) == given
     assert set(re.findall(r"\b(local\.\w+)", text)) <= own
+
+
+def references() -> dict[str, set[str]]:
+    """What each resource, data source and local value needs before it."""
+    bodies: dict[str, object] = {}
+    for tree in TREES.values():
+        for kind, prefix in (("resource", ""), ("data", "data.")):
+            for block in tree.get(kind, []):
+                bodies |= {f"{prefix}{of}.{name}": body for of, named in block.items() for name, body in named.items()}
+        bodies |= {f"local.{name}": value for block in tree.get("locals", []) for name, value in block.items()}
+    named = re.compile(r"(?<![\w.])((?:data\.)?(?:aws|random)_\w+\.\w+|local\.\w+)")
+    return {name: set(named.findall(str(body))) for name, body in bodies.items()}
+
+
+def test_nothing_needs_itself_before_it() -> None:
+    found = references()
+    order = list(TopologicalSorter(found).static_order())
+    assert order.index("aws_sqs_queue.dead") < order.index("aws_sqs_queue.jobs") < order.index("local.waking")
+    with pytest.raises(CycleError):
+        list(
+            TopologicalSorter({**found, "aws_sqs_queue.dead": {"aws_lambda_event_source_mapping.jobs"}}).static_order()
+        )
 
 
 def test_every_setting_exists_and_they_load() -> None:
