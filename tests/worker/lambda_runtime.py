@@ -75,7 +75,7 @@ def running(settings: Mapping[str, str], log: Path) -> Iterator[Instance]:
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SHITU_", "REDIS_URL"))}
     environment = {
-        **inherited, **settings, "OMP_NUM_THREADS": "1", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x",
+        **inherited, "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", **settings, "OMP_NUM_THREADS": "1",
         "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{server.server_port}", "PYTHONPATH": str(ROOT),
     }  # fmt: skip
     command = [sys.executable, "-m", "awslambdaric", "worker.function_app.handle"]

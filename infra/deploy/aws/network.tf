@@ -39,11 +39,11 @@ resource "aws_security_group" "redis" {
   name_prefix = "${var.name}-redis-"
   vpc_id      = var.vpc_id
   ingress {
-    description     = "The tasks"
+    description     = "The tasks, and the function"
     from_port       = 6379
     to_port         = 6379
     protocol        = "tcp"
-    security_groups = [aws_security_group.tasks.id]
+    security_groups = concat([aws_security_group.tasks.id], aws_security_group.function[*].id)
   }
 }
 

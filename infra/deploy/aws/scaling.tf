@@ -16,8 +16,15 @@ resource "aws_appautoscaling_target" "workers" {
   service_namespace  = "ecs"
   scalable_dimension = "ecs:service:DesiredCount"
   resource_id        = "service/${aws_ecs_cluster.all.name}/${aws_ecs_service.process["worker"].name}"
-  min_capacity       = var.least_workers
-  max_capacity       = var.most_workers
+  min_capacity       = local.least_workers
+  max_capacity       = local.most_workers
+}
+
+# The figure counts the function's jobs as well, which no worker waits for: next to a function the number of the workers is fixed,
+# and there is one at least, for enrolments and for /readyz.
+locals {
+  least_workers = local.with_function ? max(var.least_workers, 1) : var.least_workers
+  most_workers  = local.with_function ? local.least_workers : var.most_workers
 }
 
 locals {

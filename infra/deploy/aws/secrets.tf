@@ -10,7 +10,7 @@ resource "aws_secretsmanager_secret" "settings" {
 resource "aws_secretsmanager_secret_version" "settings" {
   secret_id = aws_secretsmanager_secret.settings.id
   secret_string = jsonencode({
-    SHITU_REDIS_URL        = "rediss://:${random_password.redis.result}@${aws_elasticache_replication_group.redis.primary_endpoint_address}:6379/0"
+    SHITU_REDIS_URL        = local.redis_url
     SHITU_WEBHOOKS__SECRET = "whsec_${random_bytes.webhooks.base64}"
   })
 }

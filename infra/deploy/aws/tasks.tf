@@ -20,7 +20,7 @@ locals {
     SHITU_WEB__TRUSTED_PROXIES = data.aws_vpc.own.cidr_block
     SHITU_KEYS__REQUIRED       = "true"
     SHITU_KEYS__OPEN_METRICS   = "false"
-    SHITU_SCALING__LEAST       = tostring(var.least_workers)
+    SHITU_SCALING__LEAST       = tostring(local.least_workers)
     SHITU_SCALING__STARTUP_S   = "60"
     SHITU_SCALING__LOG_S       = "20"
     SHITU_WORKER__SHUTDOWN_S   = "100"
@@ -29,7 +29,7 @@ locals {
   # Fargate ends a task 120 s after the stop signal at the latest; a job that lasts longer goes back to the queue.
   processes = {
     web     = { image = var.web_image, cpu = 512, memory = 1024, count = 2, stop = 30, health = ["web"] }
-    worker  = { image = var.worker_image, cpu = 2048, memory = 4096, count = var.least_workers, stop = 120, health = ["worker"] }
+    worker  = { image = var.worker_image, cpu = 2048, memory = 4096, count = local.least_workers, stop = 120, health = ["worker"] }
     courier = { image = var.web_image, cpu = 256, memory = 512, count = 1, stop = 120, health = [] }
     keeper  = { image = var.web_image, cpu = 256, memory = 512, count = 1, stop = 30, health = [] }
   }
@@ -62,7 +62,7 @@ resource "aws_ecs_task_definition" "process" {
     user                   = "10001"
     readonlyRootFilesystem = true
     stopTimeout            = each.value.stop
-    environment            = [for name, value in local.settings : { name = name, value = value }]
+    environment            = [for name, value in merge(local.settings, local.with_function ? local.waking : {}) : { name = name, value = value }]
     secrets = [for name in ["SHITU_REDIS_URL", "SHITU_WEBHOOKS__SECRET"] : {
       name = name, valueFrom = "${aws_secretsmanager_secret.settings.arn}:${name}::"
     }]

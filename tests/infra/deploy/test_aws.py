@@ -9,53 +9,16 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any
 
-import hcl2
 import pytest
 
 from infra.jobs.load import described
 from infra.jobs.scaling import Load
 from infra.runtime.settings import ScalingSettings, load_settings, variables
 from shitu.cli.main import main
-from tests.docs_reader import ROOT
-
-FOLDER = ROOT / "infra/deploy/aws"
-FILES = sorted(FOLDER.glob("*.tf"))
-
-
-def bare(value: Any) -> Any:
-    """A parsed value without the quotes and the marks that the parser leaves."""
-    if isinstance(value, dict):
-        return {str(bare(name)): bare(inner) for name, inner in value.items() if not str(name).startswith("__")}
-    if isinstance(value, list):
-        return [bare(inner) for inner in value]
-    return value[1:-1] if isinstance(value, str) and len(value) > 1 and value[0] == value[-1] == '"' else value
-
-
-def parsed(path: Path) -> dict[str, Any]:
-    with path.open(encoding="utf-8") as file:
-        found: dict[str, Any] = bare(hcl2.load(file))
-    return found
-
-
-TREES = {path.name: parsed(path) for path in FILES}
-
-
-def blocks(kind: str, of: str) -> dict[str, dict[str, Any]]:
-    """All blocks `kind "of" "name"`, by name."""
-    found: dict[str, dict[str, Any]] = {}
-    for tree in TREES.values():
-        for block in tree.get(kind, []):
-            for name, body in block.get(of, {}).items():
-                found[name] = body
-    return found
-
-
-def local(name: str) -> Any:
-    [found] = [block[name] for tree in TREES.values() for block in tree.get("locals", []) if name in block]
-    return found
+from tests.infra.deploy.terraform import FILES, FOLDER, TREES, blocks, local, parsed, statements
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
@@ -89,6 +52,28 @@ def test_what_they_refer_to_is_declared() -> None:
     assert set(re.findall(r"\b(local\.\w+)", text)) <= own
 
 
+def references() -> dict[str, set[str]]:
+    """What each resource, data source and local value needs before it."""
+    bodies: dict[str, object] = {}
+    for tree in TREES.values():
+        for kind, prefix in (("resource", ""), ("data", "data.")):
+            for block in tree.get(kind, []):
+                bodies |= {f"{prefix}{of}.{name}": body for of, named in block.items() for name, body in named.items()}
+        bodies |= {f"local.{name}": value for block in tree.get("locals", []) for name, value in block.items()}
+    named = re.compile(r"(?<![\w.])((?:data\.)?(?:aws|random)_\w+\.\w+|local\.\w+)")
+    return {name: set(named.findall(str(body))) for name, body in bodies.items()}
+
+
+def test_nothing_needs_itself_before_it() -> None:
+    found = references()
+    order = list(TopologicalSorter(found).static_order())
+    assert order.index("aws_sqs_queue.dead") < order.index("aws_sqs_queue.jobs") < order.index("local.waking")
+    with pytest.raises(CycleError):
+        list(
+            TopologicalSorter({**found, "aws_sqs_queue.dead": {"aws_lambda_event_source_mapping.jobs"}}).static_order()
+        )
+
+
 def test_every_setting_exists_and_they_load() -> None:
     report = {name: re.sub(r"\$\{[^}]*\}", "x", str(value)) for name, value in local("settings").items()}
     report |= {
@@ -114,23 +99,32 @@ def test_the_figure_that_scales_is_one_that_the_keeper_logs() -> None:
     assert float(local("settings")["SHITU_SCALING__LOG_S"]) <= 30, "each minute needs its figure"
 
 
+# These know no resource: AWS refuses a policy that names one.
+EVERYWHERE = {"ecr:GetAuthorizationToken", "ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets"}
+
+
 def test_no_role_may_do_anything_everywhere() -> None:
-    for name, document in blocks("data", "aws_iam_policy_document").items():
-        for statement in document["statement"]:
-            actions = statement["actions"]
-            assert not [action for action in actions if "*" in action], name
-            if statement.get("resources") == ["*"]:
-                assert actions == ["ecr:GetAuthorizationToken"]
-    allowed = [
-        action for one in blocks("data", "aws_iam_policy_document")["task"]["statement"] for action in one["actions"]
-    ]
-    assert {action.split(":")[0] for action in allowed} == {"s3"}
+    allowed = 0
+    for name in blocks("data", "aws_iam_policy_document"):
+        for statement in statements(name):
+            if statement.get("effect") == "Deny":
+                continue
+            allowed += 1
+            assert not [action for action in statement["actions"] if "*" in action], name
+            if "*" in statement["resources"]:
+                assert set(statement["actions"]) <= EVERYWHERE, name
+    assert allowed > 12
+    assert {action.split(":")[0] for one in statements("task") for action in one["actions"]} == {"s3"}
 
 
 def test_what_is_stored_is_closed_and_encrypted_and_redis_drops_nothing() -> None:
-    [closed] = blocks("resource", "aws_s3_bucket_public_access_block").values()
+    buckets = blocks("resource", "aws_s3_bucket").keys()
+    assert blocks("resource", "aws_s3_bucket_server_side_encryption_configuration").keys() == buckets
+    closed = blocks("resource", "aws_s3_bucket_public_access_block")
+    assert closed.keys() == buckets
     wanted = ("block_public_acls", "block_public_policy", "ignore_public_acls", "restrict_public_buckets")
-    assert [closed[name] for name in wanted] == [True] * 4
+    for one in closed.values():
+        assert [one[name] for name in wanted] == [True] * 4
     [group] = blocks("resource", "aws_elasticache_parameter_group").values()
     assert {one["name"]: one["value"] for one in group["parameter"]} == {"maxmemory-policy": "noeviction"}
     [redis] = blocks("resource", "aws_elasticache_replication_group").values()
