@@ -251,6 +251,8 @@ class RecognitionJobRequest(TypedDict):
     """Only items whose metadata meets all of these are searched."""
     image: KeptPhoto
     options: dict[str, Any]
+    origin: NotRequired[str]
+    """Of a photo in a bucket that became a job through a function: where it was put, `s3://BUCKET/KEY`."""
 
 
 @described

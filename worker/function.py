@@ -14,6 +14,7 @@ import logging
 import queue
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -21,7 +22,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from contracts.jobs import JobKind
 from contracts.pictures import PictureRefusedError
-from infra.errors.jobs import JobExpired
+from infra.errors.jobs import JobExpired, JobNotFound
+from infra.errors.service import StorageUnavailable
 from infra.galleries.milvus import open_milvus
 from infra.galleries.store import GalleryStore
 from infra.jobs.function_queue import function_queue
@@ -29,7 +31,7 @@ from infra.jobs.records import Job, JobStatus
 from infra.objects.opening import open_store
 from worker.embedders import open_embedders
 from worker.errors import JobError, job_error
-from worker.function_events import Message, Request, Waiting, read_event
+from worker.function_events import Message, Request, Waiting, place, read_event, result_key
 from worker.gallery_cache import GalleryCache
 from worker.item_features import ItemFeatures
 from worker.recognize import recognize
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from infra.runtime.settings import Settings
     from worker.function_jobs import FunctionJobs
 
+TIMED = len("rec_") + 10  # so many characters of a job's id sort by time: infra.jobs.records.new_id
 GONE = JobError("object_not_found", "The photo is not there any more.", retryable=False)
 MISSING = {"NoSuchKey", "404", "NotFound"}
 
@@ -47,6 +50,10 @@ log = logging.getLogger(__name__)
 
 class NotYet(Exception):  # noqa: N818 - not an error of ours: the request is to come again
     """The request could not be done now."""
+
+
+class PhotoGone(Exception):  # noqa: N818 - likewise
+    """The photo was removed before it was looked at."""
 
 
 @dataclass(frozen=True)
@@ -116,54 +123,98 @@ class Function:
     def _try(self, waiting: Waiting) -> None:
         if self._jobs is None:
             raise NotYet("SHITU_JOBS__FUNCTION_QUEUE_URL is not set: the function has no ledger")
-        self._jobs.attempt(waiting.kind, waiting.job_id)
+        begun = time.perf_counter()
+        for job_id in self._jobs.attempt(waiting.kind, waiting.job_id):
+            try:
+                self._tell(self._jobs.get(job_id), begun)
+            except (JobExpired, JobNotFound):
+                log.info("the job is gone, and is answered no more", extra={"job_id": job_id})
+            except (BotoCoreError, ClientError, StorageUnavailable) as error:
+                if job_id == waiting.job_id:
+                    raise NotYet("the answer cannot be written") from error
+                log.exception("the answer cannot be written", extra={"job_id": job_id})
+                self._jobs.wake(job_id)  # the message that is here is another job's
 
     def _answer(self, request: Request) -> None:
         if request.webhook_url is not None and self._jobs is None:
             raise NotYet("SHITU_JOBS__FUNCTION_QUEUE_URL is not set: without a ledger nobody sends a webhook")
         begun = time.perf_counter()
-        answer: dict[str, Any] = {
-            "bucket": request.bucket,
-            "key": request.key,
-            "gallery": request.gallery,
-            "status": "failed",
-            "result": None,
-            "error": None,
-        }
+        ended: dict[str, Any]
         try:
-            photo = self._s3.get_object(Bucket=request.bucket, Key=request.key)["Body"].read()
-            if self._jobs is None:
-                answer["result"] = self._recognized(request, photo)
-                answer["status"] = "succeeded"
-            else:
-                answer |= self._of_job(self._jobs, request, photo)
-        except JobExpired:
-            log.info("answered long ago", extra={"key": request.key})
+            if self._jobs is not None:  # which says whether the photo, that may be gone by now, is needed at all
+                job = self._jobs.photo(request, partial(self._photo, request))
+                if not job.finished:
+                    raise NotYet(f"the job {job.id} has not ended")
+                self._tell(job, begun, request.origin)
+                return
+            ended = {"status": "succeeded", "result": self._recognized(request, self._photo(request))}
+        except JobExpired as error:  # or erased
+            log.info("the job is gone, and is answered no more", extra={"key": request.key, "code": error.code})
             return
-        except NotYet:
+        except PhotoGone:
+            if self._answered(request.bucket, request.key) is not None:
+                log.info("answered before the photo was removed", extra={"key": request.key})
+                return
+            ended = {"error": GONE.to_dict()}
+        except (NotYet, BotoCoreError, ClientError):
             raise
         except PictureRefusedError as error:
-            answer["error"] = JobError(error.code, error.detail, retryable=False).to_dict()
-        except (BotoCoreError, ClientError) as error:
-            if not isinstance(error, ClientError) or error.response["Error"]["Code"] not in MISSING:
-                raise
-            answer["error"] = GONE.to_dict()
+            ended = {"error": JobError(error.code, error.detail, retryable=False).to_dict()}
         except Exception as error:  # the request's last border, as worker.attempt is a job's
             known = job_error(error)
             if known.retryable:
                 raise NotYet(known.code) from error
-            answer["error"] = known.to_dict()
-        body = json.dumps(answer, ensure_ascii=False).encode()
-        self._s3.put_object(Bucket=request.bucket, Key=request.result_key, Body=body, ContentType="application/json")
-        took_ms = round(1000 * (time.perf_counter() - begun), 1)
-        log.info("answered", extra={"key": request.key, "status": answer["status"], "duration_ms": took_ms})
+            ended = {"error": known.to_dict()}
+        self._write(request.bucket, request.key, request.gallery, ended, begun)
 
-    @staticmethod
-    def _of_job(jobs: FunctionJobs, request: Request, photo: bytes) -> dict[str, Any]:
-        job = jobs.photo(request, photo)
-        if not job.finished:
-            raise NotYet(f"the job {job.id} has not ended")
-        return {"job": job.id, "status": str(job.status), "result": job.result, "error": job.error}
+    def _tell(self, job: Job, begun: float, origin: str | None = None) -> None:
+        """Writes how a job ended, where that is not written yet or has changed. `origin`: of a job that does not say it."""
+        bucket, key = place(job.request.get("origin", origin))
+        if self._answered_later(bucket, key, job.id):
+            log.info("a later photo in its place was answered", extra={"key": key, "job_id": job.id})
+            return
+        ended = {"job": job.id, "status": str(job.status), "result": job.result, "error": job.error}
+        self._write(bucket, key, job.request["gallery"], ended, begun)
+
+    def _write(self, bucket: str, key: str, gallery: str, ended: dict[str, Any], begun: float) -> None:
+        nothing = {"status": "failed", "result": None, "error": None}
+        answer = {"bucket": bucket, "key": key, "gallery": gallery, **nothing, **ended}
+        body = json.dumps(answer, ensure_ascii=False).encode()
+        self._s3.put_object(Bucket=bucket, Key=result_key(key), Body=body, ContentType="application/json")
+        took_ms = round(1000 * (time.perf_counter() - begun), 1)
+        log.info("answered", extra={"key": key, "status": answer["status"], "duration_ms": took_ms})
+
+    def _photo(self, request: Request) -> bytes:
+        try:
+            return bytes(self._s3.get_object(Bucket=request.bucket, Key=request.key)["Body"].read())
+        except ClientError as error:
+            if error.response["Error"]["Code"] in MISSING:
+                raise PhotoGone from error
+            raise
+
+    def _answered(self, bucket: str, key: str) -> dict[str, Any] | None:
+        """The answer that lies next to a photo; empty for what is none of ours."""
+        try:
+            body = self._s3.get_object(Bucket=bucket, Key=result_key(key))["Body"].read()
+        except ClientError as error:
+            if error.response["Error"]["Code"] in MISSING:
+                return None
+            raise
+        try:
+            found = json.loads(body)
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _answered_later(self, bucket: str, key: str, job_id: str) -> bool:
+        """Whether the answer there is about a photo that was put there after that of this job."""
+        try:
+            found = self._answered(bucket, key) or {}
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "AccessDenied":  # said of what is missing, too, to who may not list
+                return False
+            raise
+        return str(found.get("job", ""))[:TIMED] > job_id[:TIMED]
 
     def _recognized(self, request: Request, data: bytes) -> dict[str, Any]:
         photo = _OnePhoto(data)

@@ -19,6 +19,18 @@ from models.options import RecognizeOptions
 
 UPLOADS = "uploads/"  # S3 notifications of other keys are of no concern, those of our own answers least of all
 RESULTS = "results/"
+S3 = "s3://"
+
+
+def result_key(key: str) -> str:
+    """Where the answer about the photo `key` goes: a retry writes the same again."""
+    return f"{RESULTS}{key}.json"
+
+
+def place(origin: str) -> tuple[str, str]:
+    """The bucket and the key of a Request's `origin`."""
+    bucket, _, key = origin.removeprefix(S3).partition("/")
+    return bucket, key
 
 
 class EventRefused(ValueError):  # noqa: N818 - what becomes of the message is said, not what went wrong here
@@ -48,9 +60,9 @@ class Request:
         return self.key
 
     @property
-    def result_key(self) -> str:
-        """Where its answer goes: a retry writes the same again."""
-        return f"{RESULTS}{self.key}.json"
+    def origin(self) -> str:
+        """Where its photo is, as the job about it has it; see `place`."""
+        return f"{S3}{self.bucket}/{self.key}"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 
 from contracts.jobs import JobKind
 from infra.jobs.records import JOB_ID, fixed_id, new_id
-from worker.function_events import EventRefused, Request, Waiting, read_event
+from worker.function_events import EventRefused, Request, Waiting, place, read_event, result_key
 
 
 def notified(key: str, name: str = "ObjectCreated:Put") -> dict[str, Any]:
@@ -34,7 +34,8 @@ def test_a_message_of_ours_is_a_request() -> None:
     requests, refused = read_one(queued({**REQUEST, "options": {"top_k": 3}}))
     assert (requests, refused) == ((Request("photos", "in/1.jpg", "drinks", {"top_k": 3}, event="m-1"),), None)
     assert isinstance(requests[0], Request)
-    assert requests[0].result_key == "results/in/1.jpg.json"
+    assert place(requests[0].origin) == ("photos", "in/1.jpg")
+    assert result_key("in/1.jpg") == "results/in/1.jpg.json"
 
 
 @pytest.mark.parametrize(
