@@ -33,10 +33,10 @@ pytestmark = pytest.mark.parametrize("method", ["Flat", "Milvus"])
 
 @pytest.fixture
 def gallery(store: GalleryStore, method: str) -> str:
-    """A gallery of 200 items of 40 labels, most with metadata, as two segments."""
+    """A gallery of 220 items of 40 labels, most with metadata, as two segments."""
     store.create(NAME, DIGEST, index=IndexChoice(index_method=method).to_dict())  # type: ignore[arg-type]
-    for start in (0, 100):
-        items, rows = made_items(100, start)
+    for start in (0, 110):
+        items, rows = made_items(110, start)
         store.add(NAME, with_metadata(items), rows, DIGEST)
     return NAME
 
@@ -100,7 +100,7 @@ def test_what_was_added_is_found_at_once_and_the_same_after_it_is_built(
     alike(cache.current(gallery).gallery, exact(store))
     report = described(store, store.manifest(gallery))
     assert (report["index_method"], report["in_use"], report["recall_at_1"]) == (method, method, 1.0)
-    assert report["indexed_items"] == (200 if method == "Milvus" else 0)
+    assert report["indexed_items"] == (220 if method == "Milvus" else 0)
     items, rows = made_items(3, 900)
     store.add(gallery, items, rows, DIGEST)
     alike(cache.current(gallery).gallery, exact(store))
