@@ -27,8 +27,8 @@ ROOT = Path(__file__).parents[1]
 WEBHOOK_SECRET = "whsec_" + "c2hpdHUtdGVzdHMtb25seS1zaGl0dS10ZXN0cy1vbmx5"
 
 
-# Folders whose tests share what takes seconds to start: a running service, a browser.
-FOLDERS = ("tests/e2e", "tests/web/page")
+# Folders whose tests share what takes seconds to start: a running service, a browser, a Milvus server.
+FOLDERS = ("tests/e2e", "tests/web/page", "tests/worker/milvus")
 # Groups that take longest, which must not be the last to start: one process would work on them while the others wait.
 LONGEST = ("tests/e2e", "tests/web/page", "trained")
 # Session fixtures that train a network: the tests of all files that ask for one go to one process, so that it is trained once.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import signal
 import socket
@@ -119,17 +120,23 @@ def test_a_worker_without_its_models_ends_instead_of_taking_jobs(settings: Setti
 
 
 def test_settings_choose_the_pool(settings: Settings) -> None:
-    def pool(**worker: str) -> str:
-        chosen = {f"SHITU_WORKER__{name.upper()}": value for name, value in worker.items()}
-        code = "import worker.app as a; print(a.app.conf.worker_pool, a.app.conf.worker_concurrency)"
-        environment = {**os.environ, **settings.to_env(), **chosen}
-        return subprocess.run(
-            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    assert pool(engine="openvino", concurrency="3") == "threads 3"
-    assert pool(engine="paddle", concurrency="2") == "prefork 2"
-    assert pool(engine="paddle", pool="solo", concurrency="1") == "solo 1"
+    chosen = [
+        {"ENGINE": "openvino", "CONCURRENCY": "3", "POOL": "auto"},
+        {"ENGINE": "paddle", "CONCURRENCY": "2", "POOL": "auto"},
+        {"ENGINE": "paddle", "CONCURRENCY": "1", "POOL": "solo"},
+    ]
+    code = """
+import importlib, json, os, sys
+for chosen in json.loads(sys.argv[1]):
+    os.environ |= {f"SHITU_WORKER__{name}": value for name, value in chosen.items()}
+    app = importlib.reload(importlib.import_module("worker.app"))
+    print(app.app.conf.worker_pool, app.app.conf.worker_concurrency)
+"""
+    printed = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(chosen)],
+        env={**os.environ, **settings.to_env()}, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert printed.splitlines() == ["threads 3", "prefork 2", "solo 1"]
 
 
 def status(ledger: JobLedger, job_id: str) -> str | None:

@@ -13,20 +13,21 @@ import pytest
 from infra.runtime.settings import WorkerSettings
 from models.errors import ArtifactError
 from tests.models.official_graphs import seeded_archive
-from tests.models.programs import official_archive
+from tests.models.programs import DIM, official_archive
 from tests.models.publishing import KINDS, publishing
 from worker.embedders import open_embedders
 from worker.model_folders import folder_of
 from worker.runtime import describe, load_programs
 
 DETECTOR, EMBEDDER, OTHER = "ppshitu-mainbody-detector", "ppshitu-v2-embedder", "ppshitu-v1-embedder"
+PICTURE = np.random.default_rng(1).integers(0, 256, (300, 400, 3), np.uint8)
 
 
 @pytest.fixture
 def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Tiny archives under official names, on a server; what it served."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    folders = {name: official_archive(tmp_path / f"{name}_infer", KINDS[name]) for name in (DETECTOR, EMBEDDER)}
+    folders = {name: official_archive(tmp_path / f"{name}_infer", kind) for name, kind in KINDS.items()}
     with publishing(folders, tmp_path / "site", monkeypatch) as served:
         yield served
 
@@ -51,6 +52,19 @@ def test_a_model_that_is_none_is_refused_without_a_download(published: list[str]
     assert (refused.value.code, published) == ("artifact_missing", [])
 
 
+def test_a_further_embedder_of_the_settings_is_downloaded_at_the_start_and_answers(published: list[str]) -> None:
+    settings = replace(WorkerSettings(), detector="none", embedder="shitu-embedder", embedders=(OTHER,))
+    others = open_embedders(settings, load_programs(settings).embedder.digest)
+    assert published == [f"/{OTHER}.tar"]
+    assert [one.name for one in others.known] == [OTHER]
+    assert others.size_bytes == 0  # they are here, and none is loaded
+    with others.borrowed(others.known[0].digest) as other:
+        (row,) = other([PICTURE])
+    assert row.shape == (DIM,)
+    assert others.size_bytes > 0
+
+
+@pytest.mark.slow
 def test_the_official_networks_are_downloaded_at_the_start_and_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -67,9 +81,8 @@ def test_the_official_networks_are_downloaded_at_the_start_and_answer(
     assert programs.detector is not None
     sizes = [programs.detector.manifest.input, programs.embedder.manifest.input]
     assert [(one.height, one.width) for one in sizes] == [(640, 640), (224, 224)]
-    image = np.random.default_rng(1).integers(0, 256, (300, 400, 3), np.uint8)
-    assert programs.detector(image)
+    assert programs.detector(PICTURE)
     with others.borrowed(others.known[0].digest) as other:
-        rows = [programs.embedder([image])[0], other([image])[0]]
+        rows = [programs.embedder([PICTURE])[0], other([PICTURE])[0]]
     assert [row.shape for row in rows] == [(512,), (512,)]
     assert not np.allclose(*rows)

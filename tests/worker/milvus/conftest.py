@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,6 +17,16 @@ from infra.runtime.settings import MilvusSettings
 from tests.milvus_server import MilvusLite
 from tests.worker.large import make_small_ones_large
 from worker.gallery_cache import GalleryCache
+
+
+@pytest.fixture(autouse=True, scope="package")
+def the_client_looks_again_at_once() -> Iterator[None]:
+    """The client waits half a second for each of a collection's three indexes before it looks whether it is there."""
+    from pymilvus.client import grpc_handler
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grpc_handler, "time", SimpleNamespace(time=time.time, sleep=lambda s: time.sleep(min(s, 0.01))))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -33,10 +33,10 @@ pytestmark = pytest.mark.parametrize("method", ["Flat", "Milvus"])
 
 @pytest.fixture
 def gallery(store: GalleryStore, method: str) -> str:
-    """A gallery of 300 items of 40 labels, most with metadata, as two segments."""
+    """A gallery of 220 items of 40 labels, most with metadata, as two segments."""
     store.create(NAME, DIGEST, index=IndexChoice(index_method=method).to_dict())  # type: ignore[arg-type]
-    for start in (0, 150):
-        items, rows = made_items(150, start)
+    for start in (0, 110):
+        items, rows = made_items(110, start)
         store.add(NAME, with_metadata(items), rows, DIGEST)
     return NAME
 
@@ -100,7 +100,7 @@ def test_what_was_added_is_found_at_once_and_the_same_after_it_is_built(
     alike(cache.current(gallery).gallery, exact(store))
     report = described(store, store.manifest(gallery))
     assert (report["index_method"], report["in_use"], report["recall_at_1"]) == (method, method, 1.0)
-    assert report["indexed_items"] == (300 if method == "Milvus" else 0)
+    assert report["indexed_items"] == (220 if method == "Milvus" else 0)
     items, rows = made_items(3, 900)
     store.add(gallery, items, rows, DIGEST)
     alike(cache.current(gallery).gallery, exact(store))
@@ -114,15 +114,15 @@ def test_what_was_removed_is_found_no_more(
     fill()
     _, items, rows = store.load(gallery)
     before = store.manifest(gallery).version
-    gone = [items[at].id for at in (7, 8, 200)]
+    gone = [items[at].id for at in (7, 8, 150)]
     store.remove(gallery, gone, ["label 3"])
     found = cache.current(gallery).gallery
     alike(found, exact(store))
-    alike(found, exact(store), rows[[7, 8, 200, 3, 43]])
+    alike(found, exact(store), rows[[7, 8, 150, 3, 43]])
     assert found.find_all([*gone, items[9].id]) == {items[9].id: items[9]}
     near = np.argsort(-(rows @ queries()[0]))
     store.remove(
-        gallery, [items[at].id for at in near[:120].tolist() if items[at].id in found.find_all({items[at].id})]
+        gallery, [items[at].id for at in near[:100].tolist() if items[at].id in found.find_all({items[at].id})]
     )
     alike(cache.current(gallery).gallery, exact(store))  # most of what stands near was removed
     alike(cache.current(gallery, before).gallery, exact(store, before))  # and is there in the version before

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -52,15 +51,6 @@ def gallery(store: GalleryStore, tmp_path: Path) -> str:
     return "drinks"
 
 
-@pytest.fixture
-def own_lite(tmp_path: Path) -> Iterator[MilvusLite]:
-    """A server that may be stopped."""
-    server = MilvusLite(tmp_path / "milvus-data")
-    server.start()
-    yield server
-    server.stop()
-
-
 def collection_of(store: GalleryStore, name: str) -> str:
     assert store.milvus is not None
     return store.milvus.collection(store.manifest(name).generation)
@@ -90,10 +80,10 @@ def test_a_key_names_the_row_of_the_file(store: GalleryStore, gallery: str) -> N
 
 
 def test_a_server_that_is_away_is_said_and_is_used_again_when_it_is_back(
-    own_lite: MilvusLite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lite: MilvusLite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_small_ones_large(monkeypatch)
-    server = open_milvus(MilvusSettings(uri=own_lite.uri, index_type="FLAT", timeout_s=1))
+    server = open_milvus(MilvusSettings(uri=lite.uri, index_type="FLAT", timeout_s=1))
     store = GalleryStore(LocalStore(tmp_path / "objects"), milvus=server)
     store.create("drinks", "d" * 64, index=MILVUS)
     items, rows = add(store, "drinks", 150)
@@ -101,14 +91,16 @@ def test_a_server_that_is_away_is_said_and_is_used_again_when_it_is_back(
     cache = GalleryCache(store, 1 << 30, folder=tmp_path / "cache")
     found = cache.current("drinks").gallery
     assert found.search(rows[:1], 1)[0][0].item == items[0]
-    own_lite.stop()
-    with pytest.raises(MilvusUnavailable):
-        found.search(rows[:1], 1)
-    with pytest.raises(MilvusUnavailable):  # it is loaded again, which asks the server
-        cache.current("drinks")
     more, more_rows = made_items(1, 700)
-    store.add("drinks", more, more_rows, "d" * 64)  # what is kept does not depend on it
-    own_lite.start()
+    lite.stop()
+    try:
+        with pytest.raises(MilvusUnavailable):
+            found.search(rows[:1], 1)
+        with pytest.raises(MilvusUnavailable):  # it is loaded again, which asks the server
+            cache.current("drinks")
+        store.add("drinks", more, more_rows, "d" * 64)  # what is kept does not depend on it
+    finally:
+        lite.start()  # for the other tests too
     until = time.monotonic() + 60
     again = None
     while again is None and time.monotonic() < until:  # a job is tried again for so long, and longer
