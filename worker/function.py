@@ -169,7 +169,7 @@ class Function:
 
     def _tell(self, job: Job, begun: float, origin: str | None = None) -> None:
         """Writes how a job ended, where that is not written yet or has changed. `origin`: of a job that does not say it."""
-        bucket, key = place(job.request.get("origin", origin))
+        bucket, key = place(str(job.request.get("origin", origin)))
         if self._answered_later(bucket, key, job.id):
             log.info("a later photo in its place was answered", extra={"key": key, "job_id": job.id})
             return

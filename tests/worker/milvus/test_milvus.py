@@ -429,20 +429,22 @@ def test_what_is_not_in_milvus_needs_no_server(tmp_path: Path, redis_client: red
 
 
 def test_an_erasure_counts_its_rows_once_whatever_the_server_does(
-    own_lite: MilvusLite, tmp_path: Path, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    lite: MilvusLite, collections: str, tmp_path: Path, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_small_ones_large(monkeypatch)
-    server = open_milvus(MilvusSettings(uri=own_lite.uri, index_type="FLAT", timeout_s=1))
+    server = open_milvus(MilvusSettings(uri=lite.uri, collections=collections, index_type="FLAT", timeout_s=1))
     assert server is not None
     store = GalleryStore(LocalStore(tmp_path / "objects"), milvus=server)
     store.create("drinks", "d" * 64, index=MILVUS)
     items, _ = add(store, "drinks", 150)
     build(store, "drinks", tmp_path / "files")
     eraser = Eraser(store, redis_client, JobLedger(redis_client), -9, 1000)
-    own_lite.stop()
-    with pytest.raises(MilvusUnavailable):
-        eraser.erase_items("drinks", [items[7].id])
-    own_lite.start()
+    lite.stop()
+    try:
+        with pytest.raises(MilvusUnavailable):
+            eraser.erase_items("drinks", [items[7].id])
+    finally:
+        lite.start()  # for the other tests too
     (left,) = eraser.records.unfinished()
     assert left.vectors > 0
     until = time.monotonic() + 60
@@ -456,21 +458,21 @@ def test_an_erasure_counts_its_rows_once_whatever_the_server_does(
 
 
 def test_a_server_that_hangs_is_waited_for_no_longer_than_the_setting_says(
-    own_lite: MilvusLite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lite: MilvusLite, collections: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_small_ones_large(monkeypatch)
-    server = open_milvus(MilvusSettings(uri=own_lite.uri, index_type="FLAT", timeout_s=1))
+    server = open_milvus(MilvusSettings(uri=lite.uri, collections=collections, index_type="FLAT", timeout_s=1))
     store = GalleryStore(LocalStore(tmp_path / "objects"), milvus=server)
     store.create("drinks", "d" * 64, index=MILVUS)
     _, rows = add(store, "drinks", 120)
     build(store, "drinks", tmp_path / "files")
     found = GalleryCache(store, 1 << 30, folder=tmp_path / "cache").current("drinks").gallery
-    assert own_lite.pid
-    os.kill(own_lite.pid, signal.SIGSTOP)
+    assert lite.pid
+    os.kill(lite.pid, signal.SIGSTOP)
     try:
         began = time.monotonic()
         with pytest.raises(MilvusUnavailable):
             found.search(rows[:1], 1)
         assert time.monotonic() - began < 10
     finally:
-        os.kill(own_lite.pid, signal.SIGCONT)
+        os.kill(lite.pid, signal.SIGCONT)
