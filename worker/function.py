@@ -126,7 +126,8 @@ class Function:
         begun = time.perf_counter()
         for job_id in self._jobs.attempt(waiting.kind, waiting.job_id):
             try:
-                self._tell(self._jobs.get(job_id), begun)
+                job = self._jobs.get(job_id)
+                self._tell(job, job.request["origin"], begun)
             except (JobExpired, JobNotFound):
                 log.info("the job is gone, and is answered no more", extra={"job_id": job_id})
             except (BotoCoreError, ClientError, StorageUnavailable) as error:
@@ -141,11 +142,11 @@ class Function:
         begun = time.perf_counter()
         ended: dict[str, Any]
         try:
-            if self._jobs is not None:  # which says whether the photo, that may be gone by now, is needed at all
+            if self._jobs is not None:  # the ledger knows whether the photo, which may be gone by now, is still needed
                 job = self._jobs.photo(request, partial(self._photo, request))
                 if not job.finished:
                     raise NotYet(f"the job {job.id} has not ended")
-                self._tell(job, begun, request.origin)
+                self._tell(job, request.origin, begun)
                 return
             ended = {"status": "succeeded", "result": self._recognized(request, self._photo(request))}
         except JobExpired as error:  # or erased
@@ -167,9 +168,9 @@ class Function:
             ended = {"error": known.to_dict()}
         self._write(request.bucket, request.key, request.gallery, ended, begun)
 
-    def _tell(self, job: Job, begun: float, origin: str | None = None) -> None:
-        """Writes how a job ended, where that is not written yet or has changed. `origin`: of a job that does not say it."""
-        bucket, key = place(str(job.request.get("origin", origin)))
+    def _tell(self, job: Job, origin: str, begun: float) -> None:
+        """Writes how a job ended next to its photo, perhaps again."""
+        bucket, key = place(origin)
         if self._answered_later(bucket, key, job.id):
             log.info("a later photo in its place was answered", extra={"key": key, "job_id": job.id})
             return

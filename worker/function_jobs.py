@@ -53,7 +53,7 @@ class FunctionJobs:
         """One attempt at the next job of this kind, if one is to be had: the lanes' choice, as in worker.attempt.attempt_next.
 
         Gives the jobs about photos in a bucket that have ended, of those it came across and the message's own: their
-        answers are to be written, perhaps again. Raises redis.RedisError.
+        answers are to be written, perhaps again; its own is the last. Raises redis.RedisError.
         """
         looked_at = []
         with self._process.working(kind.queue):
@@ -63,7 +63,8 @@ class FunctionJobs:
                     break
         if kind is not JobKind.RECOGNITION:
             return []
-        return [one for one in dict.fromkeys([*looked_at, job_id]) if self._to_be_told(one)]
+        others = [one for one in looked_at if one != job_id]
+        return [one for one in (*others, job_id) if self._to_be_told(one)]
 
     def _to_be_told(self, job_id: str) -> bool:
         found = self._process.ledger.ended(job_id)

@@ -214,6 +214,12 @@ def test_a_photo_in_a_bucket_becomes_a_job_with_a_webhook(opened: Running, recei
         job = opened.service.get(f"/v1/recognitions/{one['job']}")
         assert (job["status"], job["result"]) == ("succeeded", one["result"])
         assert len(function.attempts(one["job"])) == 1
+    assert first["job"] != second["job"]
+    s3.delete_object(Bucket=bucket, Key=uploaded)
+    with function.attached(opened.sqs, opened.queue_url):
+        opened.sqs.send_message(QueueUrl=opened.queue_url, MessageBody=json.dumps({"Records": [notice]}))
+        wait_for(lambda: opened.waiting() == 0, 60)
+    assert answer(uploaded) == first, "its photo is gone, its job is not"
     assert answer("in/broken.jpg")["error"]["code"] == "image_not_an_image"
     assert "job" not in answer("in/broken.jpg")
     wait_for(lambda: len(receiver.requests) == 3, 30)

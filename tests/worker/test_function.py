@@ -89,6 +89,14 @@ def test_an_upload_is_recognised_as_a_worker_would(api: RuntimeApi, s3: Any) -> 
     assert answer(s3, "uploads/drinks/2.jpg")["result"]["gallery"]["name"] == "drinks"
 
 
+def test_a_call_that_comes_again_after_the_photo_was_removed_keeps_the_answer(api: RuntimeApi, s3: Any) -> None:
+    put(s3, "in/short.jpg", encode(pattern(1)))
+    for _ in range(2):
+        assert api.call({"Records": [sqs_record("in/short.jpg", "twice")]}) == ("response", {"batchItemFailures": []})
+        assert answer(s3, "in/short.jpg")["status"] == "succeeded"
+        s3.delete_object(Bucket="photos", Key="in/short.jpg")
+
+
 def test_what_is_no_event_is_an_error_of_the_call(api: RuntimeApi) -> None:
     kind, report = api.call({"detail": "something else"})
     assert (kind, report["errorType"]) == ("error", "EventRefused")
