@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -179,9 +180,9 @@ def test_who_lost_the_right_to_join_writes_nothing(
 @pytest.mark.parametrize("after", [False, True], ids=["before the write", "after the write"])
 def test_death_at_any_write_loses_nothing_and_the_next_join_tidies_up(after: bool, tmp_path: Path) -> None:
     whole = held(2 * MAX_SEGMENTS) | {NEW.id}
+    filled(LocalStore(tmp_path / "whole"))
     for at in range(1, 1000):
-        objects = LocalStore(tmp_path / str(at))
-        filled(objects)
+        objects = LocalStore(shutil.copytree(tmp_path / "whole", tmp_path / str(at)))
         dying = Dying(objects, at, after)
         try:
             add(GalleryStore(dying), "g", NEW)

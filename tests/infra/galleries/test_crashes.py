@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -92,11 +93,12 @@ def every_file(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("change", CHANGES)
 def test_death_at_any_write_leaves_the_old_or_the_new(tmp_path: Path, change: str, after: bool) -> None:
     segments, make = CHANGES[change]
-    objects, old = prepared(tmp_path / "whole", segments)
+    _, old = prepared(tmp_path / "before", segments)
+    objects = LocalStore(shutil.copytree(tmp_path / "before", tmp_path / "whole"))
     make(GalleryStore(objects))
     new = {one.id for one in GalleryStore(objects).items("g")} if change != "delete" else None
     for at in range(1, 1000):
-        objects, old = prepared(tmp_path / str(at), segments)
+        objects = LocalStore(shutil.copytree(tmp_path / "before", tmp_path / str(at)))
         dying = Dying(objects, at, after)
         try:
             make(GalleryStore(dying))

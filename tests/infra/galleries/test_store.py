@@ -316,7 +316,7 @@ def test_random_changes_agree_with_a_dictionary(
     store.create("g")
     state: dict[str, Item] = {}
     history: dict[int, set[str]] = {1: set()}
-    for _ in range(150):
+    for _ in range(100):
         action = dice.choice(["add", "add", "add", "remove", "label", "activate"])
         if action == "add":
             some = [item(dice.randrange(40)) for _ in range(dice.randint(1, 4))]

@@ -108,7 +108,11 @@ def test_a_port_in_use_is_one_clear_error(bare: Settings) -> None:
             Stack(taken).start()
 
 
-def test_a_worker_that_cannot_start_is_reported_with_its_last_words(settings: Settings, tmp_path: Path) -> None:
+def test_a_worker_that_cannot_start_is_reported_with_its_last_words(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("courier_command", "keeper_command"):  # seconds to start, and nothing asks them
+        monkeypatch.setattr(f"infra.stack.launcher.{name}", lambda *_: ("sleep", "120"))
     broken = replace(
         settings,
         web=replace(settings.web, port=0),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,16 @@ def run(*arguments: str, code: int = 0) -> Result:
     result = CliRunner().invoke(main, list(arguments))
     assert result.exit_code == code, result.output
     return result
+
+
+@pytest.fixture(autouse=True, scope="module")
+def their_programs_are_loaded_once() -> Iterator[None]:
+    """Paddle takes two seconds to load the detector and the embedder, which are the same in all of these tests."""
+    from shitu.paddleclas import compare
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compare, "their_program", functools.cache(compare.their_program))
+        yield
 
 
 @pytest.fixture
