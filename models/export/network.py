@@ -20,7 +20,7 @@ from models.artifacts.folders import MANIFEST, write_manifest
 from models.artifacts.manifest import ImageInput
 from models.engines.loader import load_program
 from models.errors import ArtifactError, ModelError
-from models.export.precisions import PRECISIONS, add_precisions
+from models.export.precisions import PRECISIONS, add_precisions, require_measurable
 from models.nets.lcnetv2 import fused
 from models.training.engine.half_weights import round_to_half
 from models.training.engine.programs import FORMATS, answers, write_programs
@@ -99,7 +99,8 @@ def export_network(
     The network takes (N, 3, height, width) float32 and answers with a tensor or a tuple of tensors; `batched` programs take
     any N, others 1. `origin.name` and `origin.network` are the manifest's. `pictures` are for `add_precisions`.
     What `folder` held before is replaced. Raises ArtifactError for an unknown format, and if an fp32 program's answers
-    differ from the eager network's by more than TOLERANCE of the largest, or another's as `add_precisions` says.
+    differ from the eager network's by more than TOLERANCE of the largest, or another's as `add_precisions` says; for bf16 on
+    a processor that can't measure it before anything is replaced.
     """
     programs = [name for name in formats if name in FORMATS]
     precisions = [name for name in formats if name in PRECISIONS]
@@ -110,6 +111,7 @@ def export_network(
     if not programs or (precisions and not {"onnx", "onnx-half", "openvino"} & set(programs)):
         needed = "onnx or openvino" if precisions else ", ".join(FORMATS)
         raise ArtifactError(f"An artifact needs an fp32 program to begin with: {needed}.")
+    require_measurable(precisions)
     serving = fused(network)
     forget_artifact(folder)
     pixels = _probe(given, BATCH if batched else 1)

@@ -52,8 +52,7 @@ def add_precisions(
     given = manifest.input
     if unknown := [name for name in precisions if name not in PRECISIONS]:
         raise ArtifactError(f"There is no precision {unknown[0]!r}; take some of {', '.join(PRECISIONS)}.")
-    if "bf16" in precisions and not computes_bf16():
-        raise ArtifactError("This processor does not compute bf16, so its difference can't be measured here.")
+    require_measurable(precisions)
     shown = synthetic_pictures(manifest.task, given.height) if pictures is None else pictures
     calibrating, compared = split(shown)
     about: dict[str, dict[str, Any]] = {name: dict(entry) for name, entry in manifest.precisions.items()}
@@ -79,6 +78,20 @@ def add_precisions(
         for file in sorted(Path(work).glob("inference_*")):
             shutil.move(file, folder / file.name)
     return _rewrite(folder, manifest, about)
+
+
+def measurable() -> tuple[str, ...]:
+    """Those of PRECISIONS that this processor can measure."""
+    return tuple(name for name in PRECISIONS if name != "bf16" or computes_bf16())
+
+
+def require_measurable(precisions: Sequence[str]) -> None:
+    """Raise ArtifactError for bf16 on a processor that does not compute it: to be asked before anything is written."""
+    if "bf16" in precisions and "bf16" not in measurable():
+        raise ArtifactError(
+            "This processor does not compute bf16, so its difference can't be measured here. "
+            "Leave out bf16, or export on a processor with avx512_bf16 or amx_bf16."
+        )
 
 
 def agreement(

@@ -256,9 +256,7 @@ export.add_command(export_phone_command)
     "--formats",
     "precisions",
     type=NameList(PRECISIONS),
-    default=",".join(PRECISIONS),
-    show_default=True,
-    help="Which ones, with commas between them.",
+    help=f"Some of {', '.join(PRECISIONS)}, with commas between them; default: all that this processor computes.",
 )
 @CALIBRATE
 @click.option(
@@ -266,19 +264,26 @@ export.add_command(export_phone_command)
 )
 @DATA
 def export_precisions_command(
-    model: str, out: Path, precisions: tuple[str, ...], calibrate: str | None, evaluator: str | None, data: Path | None
+    model: str,
+    out: Path,
+    precisions: tuple[str, ...] | None,
+    calibrate: str | None,
+    evaluator: str | None,
+    data: Path | None,
 ) -> None:
     """Copy MODEL (a name or folder) and add programs of fewer bits. An official archive is converted to an artifact."""
     from models.artifacts.folders import resolve
-    from models.export.precisions import add_precisions, convert
+    from models.export.precisions import add_precisions, convert, measurable, require_measurable
 
     if data is not None and evaluator is None:
         raise click.UsageError("--data goes with --recipe: without eval sets the photos have no use")
     with errors():
+        wanted = measurable() if precisions is None else precisions
+        require_measurable(wanted)
         source = resolve(model)
         planned = EVALUATORS[load_manifest(source).task](evaluator, data) if evaluator else None
         pictures = calibration_pictures(calibrate)
         manifest = convert(source, out)
         with working("Adding programs of fewer bits"):
-            add_precisions(out, precisions, pictures)
+            add_precisions(out, wanted, pictures)
         finish(out, partial(planned.evaluate, out) if planned else lambda _: {}, manifest.thresholds)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from paddle import nn
 
 from models.artifacts.folders import load_manifest, verify
 from models.artifacts.manifest import UNKNOWNS, ClassOutput, HashOutput
@@ -17,6 +18,7 @@ from models.engines.openvino import computes_bf16
 from models.errors import ArtifactError, EngineError
 from models.evaluation.calibrate_embedder import write
 from models.export import precisions
+from models.export.network import Origin, embeds, export_network
 from models.export.precisions import FEW_PICTURES, PRECISIONS, add_precisions, agreement, cautions, convert
 from models.galleries.calibration import Calibration, from_threshold
 from tests.models.programs import SIDE, Array, artifact, official_archive
@@ -115,6 +117,18 @@ def test_bf16_is_not_allowed_where_it_cannot_be_measured(tmp_path: Path, monkeyp
     with pytest.raises(ArtifactError, match="does not compute bf16"):
         add_precisions(folder, ["bf16"], pictures(2))
     assert load_manifest(folder).precisions == {}
+
+
+def test_an_export_that_cannot_measure_bf16_leaves_the_older_artifact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precisions, "computes_bf16", lambda: False)
+    folder = artifact(tmp_path / "plain", "embed")
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    given = load_manifest(folder).input
+    with pytest.raises(ArtifactError, match="Leave out bf16"):
+        export_network(nn.Identity(), embeds(4), given, folder, Origin([], {}, {}), ["onnx", "bf16", "int8"])
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
 
 
 def test_a_program_that_answers_otherwise_is_not_kept(tmp_path: Path) -> None:

@@ -185,6 +185,30 @@ def test_an_option_without_the_one_that_it_goes_with_is_refused(arguments: tuple
     assert said in answer.stderr
 
 
+def test_bf16_is_refused_where_the_processor_has_none_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.export.precisions.computes_bf16", lambda: False)
+    model = artifact(tmp_path / "tiny", "embed")
+    answer = shitu("export", "precisions", model, "--out", tmp_path / "new", "--formats", "fp16,bf16")
+    assert answer.exit_code == 1
+    assert "This processor does not compute bf16" in answer.stderr
+    assert "Leave out bf16, or export on a processor with avx512_bf16 or amx_bf16." in answer.stderr
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("has_it", [True, False])
+def test_without_formats_all_are_made_that_the_processor_computes(
+    has_it: bool, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if has_it and not computes_bf16():
+        pytest.skip("this processor computes no bf16")
+    monkeypatch.setattr("models.export.precisions.computes_bf16", lambda: has_it)
+    model = artifact(tmp_path / "tiny", "embed")
+    report(shitu("export", "precisions", model, "--out", tmp_path / "new", "--calibrate", pictures))
+    assert sorted(load_manifest(tmp_path / "new").precisions) == ["bf16"] * has_it + ["fp16", "int8"]
+
+
 @pytest.mark.parametrize("more", [("--recipe", "no-such-recipe"), ("--calibrate", "empty")])
 def test_what_is_wrong_leaves_no_half_made_artifact(
     more: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
