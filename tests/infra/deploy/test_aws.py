@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import hcl2
 import pytest
 
 from infra.jobs.load import described
@@ -35,18 +35,23 @@ def bare(value: Any) -> Any:
 
 
 def parsed(path: Path) -> dict[str, Any]:
+    import hcl2  # whose grammar takes a moment to make
+
     with path.open(encoding="utf-8") as file:
         found: dict[str, Any] = bare(hcl2.load(file))
     return found
 
 
-TREES = {path.name: parsed(path) for path in FILES}
+@cache
+def trees() -> dict[str, dict[str, Any]]:
+    """All files, by name."""
+    return {path.name: parsed(path) for path in FILES}
 
 
 def blocks(kind: str, of: str) -> dict[str, dict[str, Any]]:
     """All blocks `kind "of" "name"`, by name."""
     found: dict[str, dict[str, Any]] = {}
-    for tree in TREES.values():
+    for tree in trees().values():
         for block in tree.get(kind, []):
             for name, body in block.get(of, {}).items():
                 found[name] = body
@@ -54,13 +59,13 @@ def blocks(kind: str, of: str) -> dict[str, dict[str, Any]]:
 
 
 def local(name: str) -> Any:
-    [found] = [block[name] for tree in TREES.values() for block in tree.get("locals", []) if name in block]
+    [found] = [block[name] for tree in trees().values() for block in tree.get("locals", []) if name in block]
     return found
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_each_file_parses(path: Path) -> None:
-    assert TREES[path.name]
+    assert trees()[path.name]
 
 
 def test_a_file_that_is_no_hcl_does_not_parse(tmp_path: Path) -> None:
@@ -82,7 +87,7 @@ def test_what_they_refer_to_is_declared() -> None:
     declared = {f"{kind}.{name}" for kind, name in re.findall(r'^resource "(\w+)" "(\w+)"', text, re.MULTILINE)}
     data = {f"data.{kind}.{name}" for kind, name in re.findall(r'^data "(\w+)" "(\w+)"', text, re.MULTILINE)}
     given = {f"var.{name}" for name in re.findall(r'^variable "(\w+)"', text, re.MULTILINE)}
-    own = {f"local.{name}" for tree in TREES.values() for block in tree.get("locals", []) for name in block}
+    own = {f"local.{name}" for tree in trees().values() for block in tree.get("locals", []) for name in block}
     used = set(re.findall(r"(?<![\w.\"])((?:data\.)?(?:aws|random)_\w+\.\w+)", text))
     assert used - declared - data == set()
     assert set(re.findall(r"\b(var\.\w+)", text)) == given
