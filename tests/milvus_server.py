@@ -9,9 +9,6 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from pymilvus import MilvusClient
-from pymilvus.exceptions import MilvusException
-
 START_S = 60.0
 
 
@@ -38,6 +35,9 @@ class MilvusLite:
 
     def start(self) -> None:
         """Returns when it answers."""
+        from pymilvus import MilvusClient  # half a second, which no collection need pay
+        from pymilvus.exceptions import MilvusException
+
         command = [str(Path(sys.executable).with_name("milvus-lite")), "server", "--data-dir", str(self._folder)]
         command += ["--host", "127.0.0.1", "--port", str(self._port)]
         with (self._folder.parent / "milvus.log").open("ab") as log:

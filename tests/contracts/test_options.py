@@ -15,12 +15,16 @@ from shitu.cli.main import main
 from web.routes import description
 
 API_PAGE = Path(__file__).parents[2] / "docs" / "api.md"
-SCHEMAS = description()["components"]["schemas"]
 NUMBERS = [one for one in RECOGNIZE_OPTIONS.values() if not (one.choices or one.boxes or one.flag)]
 
 
 def named(one: Option) -> str:
     return one.name
+
+
+def schema(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = description()["components"]["schemas"][name]
+    return found
 
 
 def json_text(value: object) -> str:
@@ -45,7 +49,7 @@ def test_the_page_has_the_range_and_default(one: Option) -> None:
 
 @pytest.mark.parametrize("one", RECOGNIZE_OPTIONS.values(), ids=named)
 def test_the_openapi_schema_has_it(one: Option) -> None:
-    found = SCHEMAS["RecognizeOptions"]["properties"][one.name]
+    found = schema("RecognizeOptions")["properties"][one.name]
     assert found["default"] == one.default
     assert found["description"] == one.description
     kinds = found.get("anyOf", [found])
@@ -63,7 +67,7 @@ def test_the_openapi_schema_has_it(one: Option) -> None:
 
 
 def test_an_enrolment_s_choices_are_the_schema_s() -> None:
-    assert SCHEMAS["EnrollmentFields"]["properties"]["crop"]["enum"] == list(ENROLL_OPTIONS["crop"].choices)
+    assert schema("EnrollmentFields")["properties"]["crop"]["enum"] == list(ENROLL_OPTIONS["crop"].choices)
 
 
 @pytest.mark.parametrize("one", NUMBERS, ids=named)

@@ -2,6 +2,7 @@
 
 import functools
 import struct
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,14 @@ def save_ir(folder: Path, task: str) -> None:
 
 def save_json(folder: Path, task: str) -> None:
     """`inference.json` and `.pdiparams`, for Paddle Inference."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, raw in json_program(task).items():
+        (folder / name).write_bytes(raw)
+
+
+@functools.cache
+def json_program(task: str) -> dict[str, bytes]:
+    """These files by name."""
     import paddle
     from paddle import nn
 
@@ -86,7 +95,9 @@ def save_json(folder: Path, task: str) -> None:
     network = Tiny()
     network.eval()
     spec = paddle.static.InputSpec([None, 3, SIDE, SIDE], "float32", name="x")
-    paddle.jit.save(network, str(folder / "inference"), input_spec=[spec])
+    with tempfile.TemporaryDirectory() as folder:
+        paddle.jit.save(network, f"{folder}/inference", input_spec=[spec])
+        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
 
 
 def save_onnx(folder: Path, task: str) -> None:

@@ -22,6 +22,7 @@ from models.nets.embedding import EmbedderV1, EmbedderV2
 from models.nets.lcnetv2 import fused
 from models.nets.names import STRIDES
 from models.nets.picodet import PicoDet, ServedPicoDet
+from models.training.engine.programs import save_program
 from tests.models.nets.checks import GOLDEN
 from tests.models.nets.seeded import fill, seeded_images, seeded_state
 
@@ -48,7 +49,7 @@ def export(network: nn.Layer, folder: Path, shape: list[int | None]) -> Path:
     """`inference.json` for Paddle, `inference.onnx` for OpenVINO."""
     network.eval()
     spec = paddle.static.InputSpec(shape, "float32", name="x")
-    paddle.jit.save(network, str(folder / "inference"), input_spec=[spec])
+    save_program(network, folder / "inference", [spec])
     program, parameters, onnx = (str(folder / f"inference.{end}") for end in ("json", "pdiparams", "onnx"))
     paddle2onnx.export(program, parameters, onnx, opset_version=13, optimize_tool="None")
     return folder

@@ -17,8 +17,6 @@ import pytest
 import redis
 import yaml
 from click.testing import CliRunner
-from cloudcoil.models.keda.v1alpha1 import ScaledObject
-from cloudcoil.models.prometheus_operator.v1 import PrometheusRule, ServiceMonitor
 
 from infra.jobs.ledger import JobLedger
 from infra.jobs.load import ScalingCollector
@@ -33,7 +31,6 @@ from tests.infra.deploy.kustomize import Resource, containers, render
 FOLDER = ROOT / "infra/deploy/k8s"
 OVERLAYS = ("small", "production", "aws")
 VERSIONS = (pytest.param("1.29", marks=pytest.mark.slow), "1.33")
-GENERATED = {"ScaledObject": ScaledObject, "ServiceMonitor": ServiceMonitor, "PrometheusRule": PrometheusRule}
 OURS = ("web", "worker", "courier", "keeper")
 SECRET = "whsec_" + "c2hpdHUtdGVzdHMtb25seS1zaGl0dS10ZXN0cy1vbmx5"
 OF_THE_SECRET = {"REDIS_URL", "SHITU_WEBHOOKS__SECRET", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
@@ -63,7 +60,12 @@ def known(resource: Resource) -> Resource:
 
     Raises pydantic.ValidationError.
     """
-    model: Any = GENERATED[resource["kind"]]
+    # Thousands of classes, which take three seconds to make: not when tests are collected, and once for all of them.
+    from cloudcoil.models.keda.v1alpha1 import ScaledObject
+    from cloudcoil.models.prometheus_operator.v1 import PrometheusRule, ServiceMonitor
+
+    models: dict[str, Any] = {one.__name__: one for one in (ScaledObject, ServiceMonitor, PrometheusRule)}
+    model = models[resource["kind"]]
     found: Resource = model.model_validate(resource).model_dump(by_alias=True, exclude_unset=True, mode="json")
     return found
 

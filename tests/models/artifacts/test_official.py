@@ -17,6 +17,7 @@ from models.embedder import Embedder
 from models.errors import ArtifactError
 from models.export.precisions import convert
 from models.nets.picodet import PicoDet
+from models.training.engine.programs import save_program
 from tests.models import programs
 from tests.models.nets.seeded import fill, seeded_state
 
@@ -55,7 +56,7 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, PicoDet]:
         paddle.static.InputSpec([1, 3, SIDE, SIDE], "float32", name="image"),
         paddle.static.InputSpec([1, 2], "float32", name="scale_factor"),
     ]
-    paddle.jit.save(WithSuppression(network), str(folder / "inference"), input_spec=specs)
+    save_program(WithSuppression(network), folder / "inference", specs)
     steps = [
         {"type": "Resize", "interp": 2, "keep_ratio": False, "target_size": [SIDE, SIDE]},
         {"type": "NormalizeImage", "is_scale": True, "mean": MEAN, "std": STD, "norm_type": "mean_std"},
@@ -169,7 +170,7 @@ def paddlex(folder: Path, operations: list[Any], after: dict[str, Any], *, class
     network = Tiny(classifies=classifies)
     network.eval()
     spec = paddle.static.InputSpec([None, 3, programs.SIDE, programs.SIDE], "float32", name="x")
-    paddle.jit.save(network, str(folder / "inference"), input_spec=[spec])
+    save_program(network, folder / "inference", [spec])
     table = {"Global": {"model_name": "ours"}, "PreProcess": {"transform_ops": operations}, "PostProcess": after}
     (folder / "inference.yml").write_text(yaml.safe_dump(table))
     return folder

@@ -15,6 +15,7 @@ from paddle.nn import functional as F  # noqa: N812 - Paddle's own name for it
 from models.engines.loader import load_program
 from models.errors import ArtifactError, EngineError
 from models.pdmodel.pir import cut_pir, parse_pir
+from models.training.engine.programs import save_program
 from tests.models import programs
 
 Array = NDArray[np.float32]
@@ -38,7 +39,7 @@ def saved(network: nn.Layer, folder: Path, *, batch: int | None = None) -> Path:
     paddle.seed(0)
     network.eval()
     spec = paddle.static.InputSpec([batch, *SHAPE[1:]], "float32", name="x")
-    paddle.jit.save(network, str(folder / "inference"), input_spec=[spec])
+    save_program(network, folder / "inference", [spec])
     return folder
 
 

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import paddle
 import pytest
@@ -37,9 +39,12 @@ def test_has_the_official_size_when_served(make: type[nn.Layer], count: int) -> 
     assert parameter_count(fused(make())) == count
 
 
-@pytest.mark.parametrize("network", [EmbedderV2(0.5, (1, 1, 2, 1), embedding_size=128), EmbedderV1(0.25, 128)])
+@pytest.mark.parametrize(
+    "make", [lambda: EmbedderV2(0.5, (1, 1, 2, 1), embedding_size=128), lambda: EmbedderV1(0.25, 128)]
+)
 @pytest.mark.filterwarnings("ignore:When training, we now always track")
-def test_narrow_ones_train(network: nn.Layer) -> None:
+def test_narrow_ones_train(make: Callable[[], nn.Layer]) -> None:
+    network = make()
     network.train()
     features = network(paddle.to_tensor(seeded_images(0, count=4, side=64)))
     assert tuple(features.shape) == (4, 128)
@@ -59,7 +64,8 @@ def test_the_neck_learns_its_scale_and_keeps_its_shift() -> None:
     assert np.abs(network.neck.feat_bn.bias.numpy()).max() < 1e-12
 
 
-@pytest.mark.parametrize("network", [EmbedderV2(0.25), EmbedderV1(0.25)])
-def test_a_batch_answers_as_its_pictures_one_by_one(network: nn.Layer) -> None:
+@pytest.mark.parametrize("make", [EmbedderV2, EmbedderV1])
+def test_a_batch_answers_as_its_pictures_one_by_one(make: type[nn.Layer]) -> None:
+    network = make(0.25)
     fill(network, seeded_state(network, seed=3))
     assert_batch_equals_singles(network, seeded_images(0, count=3, side=64))

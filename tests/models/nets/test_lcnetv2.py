@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import paddle
 import pytest
@@ -38,8 +40,9 @@ def test_depths_of_another_number_of_stages_are_refused() -> None:
         PPLCNetV2(1.0, (2, 2))
 
 
-@pytest.mark.parametrize("network", [PPLCNetV2(0.5, class_num=9), EmbedderV2(0.5)])
-def test_fused_answers_as_unfused(network: nn.Layer) -> None:
+@pytest.mark.parametrize("make", [lambda: PPLCNetV2(0.5, class_num=9), lambda: EmbedderV2(0.5)])
+def test_fused_answers_as_unfused(make: Callable[[], nn.Layer]) -> None:
+    network = make()
     fill(network, seeded_state(network, seed=5))
     network.eval()
     images = paddle.to_tensor(seeded_images(0, count=2, side=96))

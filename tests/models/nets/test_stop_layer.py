@@ -1,5 +1,7 @@
 """A network cut after one of its layers."""
 
+from collections.abc import Callable
+
 import numpy as np
 import paddle
 import pytest
@@ -61,19 +63,23 @@ class After(nn.Layer):
         return x + self.conv(x)
 
 
+def small() -> nn.Layer:
+    return PPLCNetV2(0.25, DEPTHS)
+
+
 @pytest.mark.parametrize(
-    ("network", "name", "message"),
+    ("make", "name", "message"),
     [
         (
-            PPLCNetV2(0.25, DEPTHS),
+            small,
             "neck",
             "PPLCNetV2 has no layer 'neck'; it has stem, stages, avg_pool, last_conv, act",
         ),
-        (PPLCNetV2(0.25, DEPTHS), "stem", r"'stem' of PPLCNetV2 gives a map of \[1, 16, 32, 32\]; .* after pooling"),
-        (PPLCNetV2(0.25, DEPTHS), "stages", "'stages' of PPLCNetV2 works 0 times on a picture"),
-        (After(), "pool", "After can't be cut after 'pool'"),
+        (small, "stem", r"'stem' of PPLCNetV2 gives a map of \[1, 16, 32, 32\]; .* after pooling"),
+        (small, "stages", "'stages' of PPLCNetV2 works 0 times on a picture"),
+        (After, "pool", "After can't be cut after 'pool'"),
     ],
 )
-def test_where_there_are_no_features_is_reported(network: nn.Layer, name: str, message: str) -> None:
+def test_where_there_are_no_features_is_reported(make: Callable[[], nn.Layer], name: str, message: str) -> None:
     with pytest.raises(StopLayerError, match=message):
-        stop_after(network, name)
+        stop_after(make(), name)

@@ -13,7 +13,8 @@ from models.synth.lettering import text_mask
 from models.synth.patterns import Field, paint_pattern
 from models.synth.products import ViewParams, packshot, render_product, rephotograph
 
-ONE_OF_EACH = {design_product(seed).kind: seed for seed in range(400)}
+# A design of each kind, written down: finding them takes as long as a hundred tests.
+ONE_OF_EACH = {"bottle": 395, "box": 371, "can": 399, "carton": 383, "jar": 255, "pouch": 391, "tub": 247}
 FAMILY_TRAITS = (
     "art_seed",
     "kind",
@@ -37,6 +38,7 @@ def test_a_seed_always_gives_the_same_product() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_same_generator_renders_the_same_pixels(kind: str) -> None:
     design = design_product(ONE_OF_EACH[kind])
+    assert design.kind == kind
     first = render_product(design, 96, np.random.default_rng(5))
     again = render_product(design, 96, np.random.default_rng(5))
     other = render_product(design, 96, np.random.default_rng(6))
