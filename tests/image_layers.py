@@ -85,7 +85,7 @@ def _install(stage: str, folder: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "pip", "install", "--quiet", "--target", folder / "venv/lib", "-r", ROOT / lock],
         check=True,
-        timeout=900,
+        timeout=1200,
     )
     for _, rest in lines:
         if found := re.search(r"&&\s+find /venv (.*)$", rest):
@@ -122,7 +122,7 @@ def run(folder: Path, data: Path, *arguments: str, **env: str) -> subprocess.Com
     """The same, to its end."""
     process = start(folder, data, *arguments, **env)
     try:
-        said, errors = process.communicate(timeout=240)
+        said, errors = process.communicate(timeout=600)
     except subprocess.TimeoutExpired:
         process.kill()
         raise

@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BASE_MB = 130  # of python:3.11-slim-bookworm unpacked; not measured here
+# Measured, without that: web 226, worker 550, function 552, trainer 1655.
 BUDGET_MB = {"web": 250, "worker": 700 - BASE_MB, "function": 700 - BASE_MB, "trainer": 2000 - BASE_MB}
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(1500),  # the first test of an image waits for its packages
+    pytest.mark.timeout(1800),  # the first test of an image waits for its packages
     pytest.mark.skipif(os.geteuid() != 0 or not Path(PYTHON).exists(), reason="needs root and a system Python 3.11"),
 ]
 
