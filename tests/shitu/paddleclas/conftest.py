@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ from PIL import Image
 
 from models.synth.designs import design_product
 from models.synth.products import packshot
+from shitu.paddleclas import system
+from tests.docs_reader import ROOT
 
+BUNDLED = ROOT / "models" / "bundled"
 SEEDS = {"cola": 3, "绿 茶": 40, "milk": 77}
 GENERAL: dict[str, Any] = {
     "Global": {
@@ -31,6 +35,27 @@ GENERAL: dict[str, Any] = {
         "return_k": 5, "score_thres": 0.5,
     },
 }  # fmt: skip
+
+
+@pytest.fixture(autouse=True, scope="package")
+def what_ships_is_loaded_once() -> Iterator[None]:
+    """Most commands load the bundled models anew, which takes longer than their work on three small pictures."""
+    loaded: dict[object, Any] = {}
+
+    def once(model: Callable[..., Any]) -> Callable[..., Any]:
+        def opened(folder: Path, threads: int) -> Any:
+            if BUNDLED not in folder.parents:
+                return model(folder, threads=threads)
+            if (key := (model, folder, threads)) not in loaded:
+                loaded[key] = model(folder, threads=threads)
+            return loaded[key]
+
+        return opened
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(system, "Embedder", once(system.Embedder))
+        patch.setattr(system, "Detector", once(system.Detector))
+        yield
 
 
 @pytest.fixture(autouse=True)
