@@ -2,6 +2,7 @@
 
 import ast
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,9 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from models.artifacts.manifest import UNKNOWNS
+from models.evaluation.calibrate_embedder import write
+from models.galleries.calibration import Calibration
 from shitu.cli.main import main
 from shitu.cli.recognized import likely
 from tests.models.programs import artifact
@@ -48,24 +52,30 @@ def test_what_is_not_similar_enough_is_reported_with_the_reason(
     assert "nothing_recognized" in answer.stdout
 
 
-def test_what_is_not_sure_enough_is_guessed(tiny_artifact: Path, gallery: Path, photos: Path) -> None:
+@pytest.fixture
+def doubtful(tiny_artifact: Path, tmp_path: Path) -> Path:
+    """The tiny embedder with a calibration that is never sure: how sure its own is of noise changes with its training."""
+    folder = tmp_path / "doubtful"
+    shutil.copytree(tiny_artifact, folder)
+    write(folder, Calibration("embedder", (0.0, 0.0, 0.0, 0.0)), np.load(folder / UNKNOWNS), {})
+    return folder
+
+
+def test_what_is_not_sure_enough_is_guessed(doubtful: Path, gallery: Path, photos: Path) -> None:
     Image.fromarray(np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(photos / "noise.png")
-    # "always", for whether the tiny embedder is in doubt changes with how it is trained
-    sure = recognize(tiny_artifact, gallery, photos / "noise.png", "--min-precision", 0.999, "--verify", "always")
+    sure = recognize(doubtful, gallery, photos / "noise.png", "--min-precision", 0.999, "--verify", "always")
     assert sure.exit_code == 0, sure.output
     assert "? " in sure.stdout
     assert any(f"{label} 0." in sure.stdout for label in SEEDS)
     assert "answers from probability 0.999 on, for a precision of 0.999, calibrated by the embedder" in sure.stdout
     assert any(f"({label}/front.png)" in sure.stdout for label in SEEDS)
     assert "inliers" in sure.stdout
-    report = json.loads(
-        recognize(tiny_artifact, gallery, photos / "noise.png", "--min-precision", 0.999, "--json").stdout
-    )
+    report = json.loads(recognize(doubtful, gallery, photos / "noise.png", "--min-precision", 0.999, "--json").stdout)
     (dropped,) = report[0]["dropped"]
     assert dropped["reason"] == "below_min_precision"
     assert [one["label"] for one in dropped["candidates"]]
     assert report[0]["decision"]["probability_threshold"] == 0.999
-    by_similarity = recognize(tiny_artifact, gallery, photos / "noise.png", "--threshold", 0.99)
+    by_similarity = recognize(doubtful, gallery, photos / "noise.png", "--threshold", 0.99)
     assert "answers from similarity 0.99 on" in by_similarity.stdout
 
 

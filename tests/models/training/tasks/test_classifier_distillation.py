@@ -75,7 +75,8 @@ def test_a_student_comes_to_answer_as_its_teacher(tmp_path: Path) -> None:
 def test_a_file_teaches_a_classifier(suffix: str, tmp_path: Path) -> None:
     file = teacher_files(tmp_path / "teacher", 6, softmax=suffix == "onnx")[suffix]
     table = FrozenTeacher(str(file), size_px=SIDE, layout="NCHW", normalized=True)
-    lines = run(ClassDistill("ssld", table), tmp_path / "run")
+    # Longer than SHORT: after 6 epochs the loss is 0.76 to 0.95 of the first, by the seed; after 12, 0.48 to 0.65.
+    lines = run(ClassDistill("ssld", table), tmp_path / "run", recipe=replace(SHORT, epochs=14, eval=()))
     assert lines[-1].losses["ssld"] < 0.8 * lines[0].losses["ssld"]
 
 

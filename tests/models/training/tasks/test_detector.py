@@ -158,13 +158,14 @@ def test_it_learns_from_a_teachers_cells(run: tuple[Path, list[Progress]], tmp_p
     folder, _ = run
     export_detector(RECTANGLES, folder / "best.npz", folder / "artifact", Origin([], {}, {}), ["onnx"])
     plan = Distillation("teacher", "run/artifact")
-    student = replace(RECTANGLES, distill=plan, stages=(DetectorStage(25, (64,), 8),), eval=(), seed=2)
+    student = replace(RECTANGLES, distill=plan, stages=(DetectorStage(40, (64,), 8),), eval=(), seed=2)
     lines: list[Progress] = []
     data = folder.parent
     (tmp_path / "pool").symlink_to(folder / "pool")
-    fit(DetectorTask, student, data, tmp_path, lines.append, lambda *_: None, stop_after=1)
+    fit(DetectorTask, student, data, tmp_path, lines.append, lambda *_: None, stop_after=10)
     fit(DetectorTask, student, data, tmp_path, lines.append, lambda *_: None)
-    first, last = lines[0].losses, lines[-1].losses  # of the first step; the mean of all others
+    # Means over ten steps and more: what a single batch has to imitate differs by more than the student learns.
+    first, last = lines[0].losses, lines[-1].losses
     assert last["distilled distances"] < 0.9 * first["distilled distances"]
     assert last["distilled scores"] < first["distilled scores"]
     assert last["giou"] < first["giou"]
