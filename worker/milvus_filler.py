@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from infra.galleries.indexes import IndexRecord, discard
-from infra.galleries.milvus import new_partition
+from infra.galleries.milvus_records import new_partition
 from infra.jobs.records import isoformat
 from models.galleries.built_index import EPSILON, noisy_views
 from models.galleries.gallery import faiss_module

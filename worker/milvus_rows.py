@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from infra.errors.galleries import MilvusUnavailable
-from infra.galleries.milvus import MOST_NAMED, Where, facet, hashed
+from infra.galleries.milvus import MOST_NAMED
+from infra.galleries.milvus_records import Where, facet, hashed
 from models.galleries.gallery import Match
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
     from contracts.filters import Filter
     from infra.galleries.files import Item, Segment
-    from infra.galleries.milvus import Hit, MilvusServer
+    from infra.galleries.milvus import MilvusServer
+    from infra.galleries.milvus_records import Hit
     from models.galleries.gallery import LabeledItem
 
 SPARE = 32  # rows requested beyond those wanted, where some of the rows were removed

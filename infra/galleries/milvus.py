@@ -16,22 +16,18 @@ removed is passed over by whoever searches, and a partition that no record names
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import re
-import secrets
 import threading
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from infra.errors.galleries import MilvusNotConfigured, MilvusUnavailable
 from infra.errors.service import ConfigurationError
-from infra.galleries.files import item_line, read_items
+from infra.galleries.milvus_records import LINE_BYTES, Where, entry_of, hashed, hit_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -39,6 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from infra.galleries.files import Item
+    from infra.galleries.milvus_records import Hit
     from infra.runtime.settings import MilvusSettings
 
 MOST_RESULTS = 16_384  # of one search: Milvus' own limit
@@ -47,8 +44,6 @@ BATCH_BYTES = 4_000_000  # of vectors and lines in one write; a server takes 64 
 FLUSH_S = 3600.0  # the longest that a server may take to keep what was written
 DROPS = 3  # tries to drop a partition
 PAUSE_S = 0.5  # after a failure, until the next connection: each one too soon puts the channel's own next try off
-LINE_BYTES = 65_535  # the longest VARCHAR
-CUT = "metadata_cut"  # in a line that is too long with its metadata
 NO_COLLECTION, NO_PARTITION = 100, 200  # Milvus' error codes
 NOT_CONNECTED = 2  # its client's
 GRPC = {
@@ -62,64 +57,8 @@ MOST_NAMED = 1024  # ids or labels of one query
 log = logging.getLogger(__name__)
 
 
-def hashed(text: str) -> int:
-    """What stands for a label, an item's id or an entry of metadata: 64 bits of SHA-256, signed."""
-    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big", signed=True)
-
-
-def facet(name: str, value: str) -> int:
-    """What stands for an entry of an item's metadata."""
-    return hashed(f"{name}={value}")
-
-
-def new_partition() -> str:
-    """A name that no other partition has."""
-    return f"p{secrets.randbits(31):08x}_{int(time.time()):x}"
-
-
-def begun_s(partition: str) -> float:
-    """When a partition was begun, in seconds since 1970; 0 for a name that is none of ours."""
-    with suppress(ValueError, IndexError):
-        return float(int(partition.split("_")[1], 16))
-    return 0.0
-
-
 class _Gone(MilvusUnavailable):
     """There is no such collection or partition."""
-
-
-@dataclass(frozen=True)
-class Hit:
-    """A near row of a partition."""
-
-    key: int
-    similarity: float
-    item: Item
-    cut: bool  # whether the item came without its metadata, which was too long
-
-    @property
-    def row(self) -> int:
-        """The row in the segment's file."""
-        return self.key & 0xFFFFFFFF
-
-
-@dataclass(frozen=True)
-class Where:
-    """Which rows are meant: of these hashes of items, labels and facets, and without those items."""
-
-    items: tuple[int, ...] = ()
-    labels: tuple[int, ...] = ()
-    facets: tuple[int, ...] = ()
-    without: tuple[int, ...] = ()
-
-    def to_expression(self) -> str:
-        """As Milvus reads it. All of it are whole numbers."""
-        parts = [f"{name} in {list(some)}" for name, some in (("item", self.items), ("label", self.labels)) if some]
-        if self.facets:
-            parts.append(f"array_contains_all(facets, {list(self.facets)})")
-        if self.without:
-            parts.append(f"item not in {list(self.without)}")
-        return " and ".join(parts)
 
 
 class MilvusServer:
@@ -148,7 +87,7 @@ class MilvusServer:
             entries: list[dict[str, Any]] = []
             size = 0
             for row, (item, embedding) in enumerate(zip(items, rows, strict=True)):
-                entries.append(_entry(random | row, item, embedding))
+                entries.append(entry_of(random | row, item, embedding))
                 size += 4 * dim + len(entries[-1]["line"])
                 if size >= BATCH_BYTES:
                     self._client.insert(collection, entries, partition_name=partition, timeout=self._timeout_s)
@@ -202,7 +141,7 @@ class MilvusServer:
                 search_params={"metric_type": "IP"},
                 timeout=self._timeout_s,
             )
-            return [[_hit(one["key"], one["distance"], one["entity"]["line"]) for one in near] for near in found]
+            return [[hit_of(one["key"], one["distance"], one["entity"]["line"]) for one in near] for near in found]
 
     def rows(
         self, collection: str, partitions: Sequence[str], where: Where, fields: Sequence[str]
@@ -232,7 +171,7 @@ class MilvusServer:
         for start in range(0, len(wanted), MOST_NAMED):
             where = Where(items=tuple(map(hashed, wanted[start : start + MOST_NAMED])))
             for row in self.rows(collection, partitions, where, ["line"]):
-                hit = _hit(row["key"], 0.0, row["line"])
+                hit = hit_of(row["key"], 0.0, row["line"])
                 if hit.item.id in ids:
                     found.append(hit)
         return found
@@ -366,24 +305,6 @@ def required(server: MilvusServer | None) -> MilvusServer:
             "A gallery with the index_method Milvus needs a Milvus server, and SHITU_MILVUS__URI names none."
         )
     return server
-
-
-def _entry(key: int, item: Item, embedding: NDArray[np.float32]) -> dict[str, Any]:
-    line = item_line(item)
-    if len(line) > LINE_BYTES:
-        line = json.dumps({**json.loads(line), "metadata": {}, CUT: True})
-    return {
-        "key": key,
-        "embedding": embedding,
-        "label": hashed(item.label),
-        "item": hashed(item.id),
-        "facets": [facet(name, value) for name, value in item.metadata.items()],
-        "line": line,
-    }
-
-
-def _hit(key: int, similarity: float, line: str) -> Hit:
-    return Hit(int(key), float(similarity), read_items(line.encode())[0], f'"{CUT}": true' in line)
 
 
 def _unimplemented() -> tuple[type[Exception], ...]:

@@ -19,7 +19,7 @@ from infra.errors.galleries import MilvusUnavailable
 from infra.errors.photos import ObjectNotFound
 from infra.galleries.deleted import all_deleted
 from infra.galleries.keys import files_prefix, index_keys
-from infra.galleries.milvus import begun_s
+from infra.galleries.milvus_records import begun_s
 
 if TYPE_CHECKING:
     from infra.galleries.files import Pointer

@@ -10,13 +10,16 @@ from types import SimpleNamespace
 
 import pytest
 
+from contracts.indexes import IndexChoice
 from infra.galleries.milvus import MilvusServer, open_milvus
 from infra.galleries.store import GalleryStore
 from infra.objects.local import LocalStore
 from infra.runtime.settings import MilvusSettings
 from tests.milvus_server import MilvusLite
-from tests.worker.large import make_small_ones_large
+from tests.worker.large import add, build, make_small_ones_large
 from worker.gallery_cache import GalleryCache
+
+MILVUS = IndexChoice(index_method="Milvus").to_dict()
 
 
 @pytest.fixture(autouse=True, scope="package")
@@ -64,3 +67,18 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, milvus: MilvusServer)
 def cache(store: GalleryStore, tmp_path: Path) -> GalleryCache:
     """Its galleries as a worker searches them."""
     return GalleryCache(store, 1 << 30, folder=tmp_path / "cache")
+
+
+@pytest.fixture
+def gallery(store: GalleryStore, tmp_path: Path) -> str:
+    """150 items in one filled segment."""
+    store.create("drinks", "d" * 64, index=MILVUS)
+    add(store, "drinks", 150)
+    assert build(store, "drinks", tmp_path / "files") == 1
+    return "drinks"
+
+
+def collection_of(store: GalleryStore, name: str) -> str:
+    """The name of a gallery's collection."""
+    assert store.milvus is not None
+    return store.milvus.collection(store.manifest(name).generation)
