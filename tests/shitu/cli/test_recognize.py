@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from models.artifacts.manifest import UNKNOWNS
 from models.evaluation.calibrate_embedder import write
 from models.galleries.calibration import Calibration
+from models.vectors import unit_rows
 from shitu.cli.main import main
 from shitu.cli.recognized import likely
 from tests.models.programs import artifact
@@ -57,7 +57,9 @@ def doubtful(tiny_artifact: Path, tmp_path: Path) -> Path:
     """The tiny embedder with a calibration that is never sure: how sure its own is of noise changes with its training."""
     folder = tmp_path / "doubtful"
     shutil.copytree(tiny_artifact, folder)
-    write(folder, Calibration("embedder", (0.0, 0.0, 0.0, 0.0)), np.load(folder / UNKNOWNS), {})
+    dim = json.loads((folder / "manifest.json").read_bytes())["output"]["dim"]
+    unknowns = unit_rows(np.random.default_rng(0).normal(size=(20, dim)).astype(np.float32))
+    write(folder, Calibration("embedder", (0.0, 0.0, 0.0, 0.0)), unknowns, {})
     return folder
 
 
