@@ -132,7 +132,7 @@ def test_the_pages_of_batches_mistakes_versions_and_webhooks(page: Page, service
     expect_accessible(page)
     picture(page, "page-lint", tmp_path)
     page.locator(".finding").first.get_by_role("button").click()
-    expect(page.locator("#undo")).to_contain_text("Mended:")
+    expect(page.locator("#undo")).to_contain_text("Fixed:")
     items = service.get("/v1/galleries/kiosk/items")["items"]
     gone = next(one for one in items if one["label"] == second)
     assert service.http.delete(f"{service.base_url}/v1/galleries/kiosk/items/{gone['id']}", timeout=30).ok
